@@ -1,0 +1,334 @@
+"""What happens, as values. Logs and metrics are made from these and from nothing else.
+
+``name`` is the stable name of the event in the log; the field names are the
+log's field names (docs/operations.md lists both). No event carries a secret:
+links are given by host, never with their query.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar
+
+import attrs
+
+
+class Level(enum.IntEnum):
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+
+
+class Source(enum.Enum):
+    """Where a body came from; the value of ``Nodecache-Source``."""
+
+    DISK = "disk"
+    FLIGHT = "flight"
+    FILL = "fill"
+    STALE = "stale"
+
+
+@attrs.frozen
+class Event:
+    name: ClassVar[str] = "event"
+    level: ClassVar[Level] = Level.INFO
+
+
+@attrs.frozen(kw_only=True)
+class RequestFinished(Event):
+    """One request on the mirror port was answered, or its client left."""
+
+    name: ClassVar[str] = "request"
+    level: ClassVar[Level] = Level.DEBUG
+    request_id: str
+    client: str
+    agent: str
+    method: str
+    kind: str  # base, manifest, blob, tags, referrers, other
+    namespace: str
+    repository: str
+    reference: str
+    status: int
+    source: str  # a Source value, or "none"
+    bytes: int
+    seconds: float
+    first_byte_seconds: float | None = None
+    outcome: str  # complete, aborted (by us), left (by the client), stalled (client took nothing)
+    code: str = ""  # registry error code
+    reason: str = ""  # in words
+
+
+@attrs.frozen(kw_only=True)
+class PullFinished(Event):
+    """The requests of one client for one image, taken together."""
+
+    name: ClassVar[str] = "pull"
+    client: str
+    agent: str
+    namespace: str
+    repository: str
+    reference: str
+    digest: str
+    requests: int
+    bytes: int
+    seconds: float
+    bytes_by_source: dict[str, int]
+    failed: int
+
+
+@attrs.frozen(kw_only=True)
+class TagResolved(Event):
+    """A tag was looked at: ``outcome`` is hit, revalidated, changed, stale or miss."""
+
+    name: ClassVar[str] = "tag"
+    level: ClassVar[Level] = Level.DEBUG
+    namespace: str
+    repository: str
+    tag: str
+    digest: str
+    outcome: str
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ServedStale(Event):
+    name: ClassVar[str] = "stale"
+    level: ClassVar[Level] = Level.WARNING
+    namespace: str
+    repository: str
+    reference: str
+    age_seconds: float
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Coalesced(Event):
+    """A request joined a fetch that was already under way."""
+
+    name: ClassVar[str] = "coalesced"
+    level: ClassVar[Level] = Level.DEBUG
+    kind: str  # blob, manifest, tag, token
+
+
+@attrs.frozen(kw_only=True)
+class FillStarted(Event):
+    name: ClassVar[str] = "fill_start"
+    level: ClassVar[Level] = Level.DEBUG
+    digest: str
+    namespace: str
+    repository: str
+    resumed_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class FillFinished(Event):
+    """``outcome`` is stored, mismatch, failed, discarded (no room) or stopped."""
+
+    name: ClassVar[str] = "fill"
+    digest: str
+    namespace: str
+    repository: str
+    outcome: str
+    total: int
+    fetched: int
+    seconds: float
+    connections: int
+    resumes: int
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class FillResumed(Event):
+    """A source broke off or stalled and is taken up again."""
+
+    name: ClassVar[str] = "fill_resume"
+    level: ClassVar[Level] = Level.WARNING
+    digest: str
+    offset: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class PassedThrough(Event):
+    """A blob was streamed without being stored."""
+
+    name: ClassVar[str] = "pass_through"
+    level: ClassVar[Level] = Level.WARNING
+    digest: str
+    namespace: str
+    repository: str
+    bytes: int
+    reason: str
+    outcome: str  # complete, mismatch, failed, left
+
+
+@attrs.frozen(kw_only=True)
+class UpstreamAnswered(Event):
+    """One request to an upstream got its headers. ``leg`` is token, manifest, blob, cdn, listing or probe."""
+
+    name: ClassVar[str] = "upstream"
+    level: ClassVar[Level] = Level.DEBUG
+    namespace: str
+    leg: str
+    method: str
+    host: str
+    status: int
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class UpstreamFailed(Event):
+    """One request to an upstream failed; ``kind`` is an UpstreamKind value."""
+
+    name: ClassVar[str] = "upstream_failed"
+    level: ClassVar[Level] = Level.WARNING
+    namespace: str
+    leg: str
+    method: str
+    host: str
+    kind: str
+    reason: str
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class UpstreamBytes(Event):
+    """Body bytes that came from upstream; told at the end of each body."""
+
+    name: ClassVar[str] = "upstream_bytes"
+    level: ClassVar[Level] = Level.DEBUG
+    namespace: str
+    leg: str
+    bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class UpstreamHealth(Event):
+    """An origin went down or came back."""
+
+    name: ClassVar[str] = "upstream_health"
+    level: ClassVar[Level] = Level.WARNING
+    origin: str
+    up: bool
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class RateLimitSeen(Event):
+    """Rate-limit headers of an upstream. ``remaining`` may be below zero."""
+
+    name: ClassVar[str] = "rate_limit"
+    level: ClassVar[Level] = Level.DEBUG
+    namespace: str
+    limit: int | None
+    remaining: int | None
+    window_seconds: int | None
+    resets_at: float | None  # wall clock; None when upstream names no time
+    source: str
+
+
+@attrs.frozen(kw_only=True)
+class TokenFetched(Event):
+    name: ClassVar[str] = "token"
+    level: ClassVar[Level] = Level.DEBUG
+    namespace: str
+    host: str
+    scope: str
+    life_seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Evicted(Event):
+    name: ClassVar[str] = "evict"
+    level: ClassVar[Level] = Level.DEBUG
+    kind: str  # blob, manifest, partial
+    digest: str
+    bytes: int
+    idle_seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class CorruptionFound(Event):
+    """Bytes on disk did not match their digest or checksum; they were dropped."""
+
+    name: ClassVar[str] = "corrupt"
+    level: ClassVar[Level] = Level.ERROR
+    kind: str  # blob, manifest, segment
+    digest: str
+    found_by: str  # scan, scrub, read, resume
+
+
+@attrs.frozen(kw_only=True)
+class DiskFailed(Event):
+    name: ClassVar[str] = "disk_failed"
+    level: ClassVar[Level] = Level.ERROR
+    operation: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class CacheSize(Event):
+    """Told after each change of what the store holds."""
+
+    name: ClassVar[str] = "cache_size"
+    level: ClassVar[Level] = Level.DEBUG
+    bytes: int
+    reserved: int
+    blobs: int
+    manifests: int
+
+
+@attrs.frozen(kw_only=True)
+class Started(Event):
+    name: ClassVar[str] = "start"
+    version: str
+    listen: str
+    admin: str
+    data_dir: str
+    upstreams: str
+    blobs: int
+    bytes: int
+    scan_seconds: float
+    unclean: bool
+
+
+@attrs.frozen(kw_only=True)
+class Stopping(Event):
+    name: ClassVar[str] = "stop"
+    reason: str
+    bodies: int
+
+
+@attrs.frozen(kw_only=True)
+class Stopped(Event):
+    name: ClassVar[str] = "stopped"
+    aborted: int
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Reloaded(Event):
+    """SIGHUP: ``changed`` names the settings that took effect, ``ignored`` those that need a restart."""
+
+    name: ClassVar[str] = "reload"
+    changed: str
+    ignored: str
+
+
+@attrs.frozen(kw_only=True)
+class SettingWarning(Event):
+    name: ClassVar[str] = "setting"
+    level: ClassVar[Level] = Level.WARNING
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class Unexpected(Event):
+    """A bug: an exception that nothing foresaw. ``trace`` is its traceback."""
+
+    name: ClassVar[str] = "unexpected"
+    level: ClassVar[Level] = Level.ERROR
+    where: str
+    error: str
+    trace: str

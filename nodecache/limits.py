@@ -1,0 +1,94 @@
+"""Every timeout and every limit, with its default, in one place.
+
+Seconds and bytes throughout. The TOML tables ``[timeouts]`` and ``[limits]``
+set them by these names. Where a figure comes from outside, the line says so.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@attrs.frozen
+class Timeouts:
+    """Seconds."""
+
+    # One deadline for DNS, token, mirrors and CDN until headers are in.
+    # containerd gives up on headers after 30 s; fall-back must fit before.
+    answer: float = 10.0
+    # One attempt to connect (DNS included), of that.
+    connect: float = 3.0
+    # A body without a byte for this long is broken off and resumed.
+    silence: float = 10.0
+    # All resumes of one blob without progress together; then its readers are aborted.
+    stall_total: float = 30.0
+    # A client that takes no byte for this long is dropped.
+    client_stall: float = 90.0
+    # A connection that sends no (complete) request for this long is closed.
+    client_idle: float = 60.0
+    # Bodies in flight are given this long after SIGTERM.
+    drain: float = 25.0
+    # 401, 403 and 404 of upstream are remembered.
+    absent: float = 10.0
+    # The same for tags that signing tools poll (sha256-…).
+    absent_signature: float = 2.0
+    # A 429 that names no time.
+    limited: float = 60.0
+    # First pause before an upstream that failed is probed, doubling to the second.
+    probe_first: float = 1.0
+    probe_last: float = 30.0
+    # Tokens are renewed this long before they expire.
+    token_margin: float = 10.0
+    # tags/list and referrers are served from memory or disk for this long.
+    listing_ttl: float = 60.0
+    # An answered range keeps its blob from eviction this long after its last reader.
+    grace_pin: float = 60.0
+    # Idle connections to upstream are kept this long.
+    keepalive: float = 30.0
+    # The running marker in the data folder is rewritten this often.
+    marker: float = 10.0
+    # Segments of blobs not whole go after this long unasked.
+    partial_life: float = 86400.0
+
+
+@attrs.frozen
+class Limits:
+    """Counts and bytes."""
+
+    # Parallel upstream connections for one blob, and for the node.
+    connections_per_blob: int = 8
+    connections_per_node: int = 32
+    # Blobs filled at a time; more wait in line.
+    fills: int = 64
+    # Times that a broken body is taken up again without progress between.
+    resumes: int = 3
+    # Clients' limit is 4 MiB (containers/image) and 4*1048*1048 (dockerd, containerd).
+    manifest_bytes: int = 4 * 1048 * 1048
+    token_bytes: int = 1 * MIB
+    listing_bytes: int = 4 * MIB
+    redirects: int = 5
+    header_bytes: int = 64 * KIB
+    header_lines: int = 200
+    client_connections: int = 4096
+    # Bytes that wait for the disk before the sources of a fill are paused; resumed under a quarter.
+    disk_queue: int = 4 * MIB
+    # One disk job writes and hashes at most this much (cache locality, measured).
+    job_bytes: int = 1 * MIB
+    job_wanted: int = 512 * KIB
+    # Held back from readers of a whole body until the digest is known.
+    tail: int = 64 * KIB
+    disk_threads: int = 4
+    # Memory for hot manifests.
+    hot_manifest_bytes: int = 8 * MIB
+
+
+#: Wire constant (belongs to the peers' protocol version): bytes of a segment.
+SEGMENT = 8 * MIB
+#: Wire constant: at most this many lanes for a blob.
+LANES = 8
+#: Wire constant: bytes under one checksum.
+CHECKSUM_BLOCK = 1 * MIB

@@ -1,0 +1,101 @@
+"""What the cache answers with, and the protocol the web rooms ask it through."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from nodecache.events import Source
+from nodecache.reference import Digest, Reference, Repository
+from nodecache.seams import BlobBody, Readable
+
+
+@attrs.frozen
+class ManifestResult:
+    """``body`` is None for a HEAD that needed no bytes; ``size`` is in bytes.
+
+    ``warning`` is why the answer is stale, in words; None when it is not.
+    """
+
+    digest: Digest
+    media_type: str
+    size: int
+    body: bytes | None
+    source: Source
+    warning: str | None = None
+
+
+@attrs.frozen
+class BlobResult:
+    """``readable`` belongs to the caller, who closes it."""
+
+    readable: Readable
+    source: Source
+
+
+@attrs.frozen
+class PassThroughResult:
+    """A body straight from upstream that is not stored; ``total`` as far as known.
+
+    The caller delivers or stops ``body``, holds back the tail until the
+    bytes match ``digest``, and tells a ``PassedThrough`` event.
+    """
+
+    body: BlobBody
+    total: int | None
+    repository: Repository
+    digest: Digest
+    reason: str
+
+
+@attrs.frozen
+class BlobHead:
+    """``size`` is in bytes."""
+
+    size: int
+    source: Source
+
+
+@attrs.frozen
+class ListingResult:
+    """A ``tags/list`` or ``referrers`` body; ``link`` is the Link header, rewritten to this mirror."""
+
+    body: bytes
+    media_type: str
+    link: str | None
+    source: Source
+    warning: str | None = None
+    filters: str | None = None  # OCI-Filters-Applied
+
+
+class Registry(Protocol):
+    """The cache as the mirror port sees it. Every method raises ``Failure`` only."""
+
+    def repository(self, name: str, namespace: str | None) -> Repository:
+        """Raises UnknownNamespace, NameDenied."""
+        ...
+
+    async def manifest(
+        self, repository: Repository, reference: Reference, *, head: bool
+    ) -> ManifestResult: ...
+
+    async def blob(
+        self, repository: Repository, digest: Digest, *, whole: bool
+    ) -> BlobResult | PassThroughResult:
+        """``whole``: the client takes the full body from 0, so a pass-through may serve it.
+
+        With ``whole`` False and no room, raises UpstreamFailure(NOT_FOUND-like) or NoRoom
+        (answered 404): a range is never served from a body that is not kept.
+        """
+        ...
+
+    async def blob_head(self, repository: Repository, digest: Digest) -> BlobHead: ...
+
+    async def tags(
+        self, repository: Repository, n: int | None, last: str | None
+    ) -> ListingResult: ...
+
+    async def referrers(
+        self, repository: Repository, digest: Digest, artifact_type: str | None
+    ) -> ListingResult: ...
