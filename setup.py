@@ -1,0 +1,79 @@
+"""Build metadata of nodecache; the version is said once, in nodecache/__init__.py."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    """The version as nodecache/__init__.py says it, read without importing."""
+    text = (HERE / "nodecache" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if match is None:
+        raise RuntimeError("nodecache/__init__.py does not say a version")
+    return match.group(1)
+
+
+def long_description() -> str:
+    readme = HERE / "README.md"
+    return readme.read_text(encoding="utf-8") if readme.exists() else ""
+
+
+TEST = [
+    "hypothesis>=6.100",
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "PyJWT>=2.8",
+]
+
+DEV = [
+    *TEST,
+    "mypy>=1.13",
+    "mypy-zope>=1.0.8",
+    "ruff>=0.8",
+    "tox>=4.20",
+    "types-pyOpenSSL",
+    "types-setuptools",
+]
+
+setup(
+    name="nodecache",
+    version=version(),
+    description="A registry mirror on every node: pulls come from disk, or from Docker Hub.",
+    long_description=long_description(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["nodecache", "nodecache.*"]),
+    package_data={"": ["py.typed", "*.html", "*.css"]},
+    python_requires=">=3.11",
+    # The oldest versions stand, exactly, in constraints-oldest.txt, and the
+    # matrix runs on them.
+    install_requires=[
+        "attrs>=23.2",
+        "click>=8.1.7",
+        "klein>=24.8",
+        "prometheus-client>=0.20",
+        "rich>=13.7",
+        "treq>=24.9.1",
+        "Twisted[tls]>=24.7",
+    ],
+    extras_require={"test": TEST, "dev": DEV},
+    entry_points={"console_scripts": ["nodecache=nodecache.__main__:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Framework :: Twisted",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Topic :: Internet :: WWW/HTTP",
+        "Topic :: Internet :: Proxy Servers",
+        "Typing :: Typed",
+    ],
+)
