@@ -22,6 +22,7 @@ class RequestProblem(enum.Enum):
     DIGEST = "digest"
     DIGEST_ALGORITHM = "digest_algorithm"
     PATH = "path"
+    ENDPOINT = "endpoint"  # a well-formed path where nothing lives
     QUERY = "query"
     METHOD = "method"
     RANGE = "range"
