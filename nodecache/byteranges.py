@@ -128,6 +128,8 @@ class RangeSet:
             return NotImplemented
         return self._starts == other._starts and self._stops == other._stops
 
+    __hash__ = None  # type: ignore[assignment]  # mutable, as a set is
+
     def __repr__(self) -> str:
         parts = ", ".join(map("{}-{}".format, self._starts, self._stops))
         return f"RangeSet({parts})"
