@@ -15,85 +15,21 @@ is kept for ``load``, which sorts by it, and for telling how long a victim was
 idle. Entries that may not go now (pinned by a reader, or held by a user) are
 kept out of the order altogether, so that a plan looks at its victims only.
 Partials, blobs that are not whole, have an order of their own and go first.
-
-An entry costs a dict slot and one int (about 80 bytes, its key apart): the
-size above the low STAMP_BITS, and in them the last use in whole seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
-from operator import itemgetter
-from typing import Generic, TypeVar
+from typing import Generic
 
 import attrs
 
-#: Bytes; the allocation unit of ext4 and xfs as they are commonly made.
-BLOCK = 4096
+from nodecache.eviction.shelf import K, Shelf, blocks, pack, size_of, used_at_of, whole_blocks
 
 #: Partials that nobody is filling may take this much of the cap together. The
 #: youngest is spared even when it is bigger: its client is likely to return.
 PARTIAL_SHARE = 0.1
-
-_STAMP_BITS = 34  # seconds since the epoch, good for the next five centuries
-_STAMP_MOST = (1 << _STAMP_BITS) - 1
-
-K = TypeVar("K", bound=Hashable)
-
-
-def whole_blocks(size: int) -> int:
-    """``size`` in bytes, rounded up to whole blocks."""
-    return -(-size // BLOCK) * BLOCK
-
-
-def _pack(size: int, used_at: float) -> int:
-    if size < 0:
-        raise ValueError(f"size is {size}")
-    return size << _STAMP_BITS | min(max(0, int(used_at)), _STAMP_MOST)
-
-
-def _blocks(packed: int) -> int:
-    return whole_blocks(packed >> _STAMP_BITS)
-
-
-class _Shelf(Generic[K]):
-    """One order of eviction. ``free`` may go, oldest first; ``kept`` may not go now."""
-
-    def __init__(self) -> None:
-        self.free: dict[K, int] = {}
-        self.kept: dict[K, int] = {}
-        self.free_bytes = 0
-        self.kept_bytes = 0
-
-    def find(self, key: K) -> int | None:
-        found = self.free.get(key)
-        return self.kept.get(key) if found is None else found
-
-    def put(self, key: K, packed: int, *, kept: bool) -> None:
-        if kept:
-            self.kept[key] = packed
-            self.kept_bytes += _blocks(packed)
-        else:
-            self.free[key] = packed
-            self.free_bytes += _blocks(packed)
-
-    def pop(self, key: K) -> int | None:
-        packed = self.free.pop(key, None)
-        if packed is not None:
-            self.free_bytes -= _blocks(packed)
-            return packed
-        packed = self.kept.pop(key, None)
-        if packed is not None:
-            self.kept_bytes -= _blocks(packed)
-        return packed
-
-    def load(self, entries: Iterable[tuple[K, int, float]]) -> None:
-        """Merge ``entries`` into the free ones, by last use."""
-        here = ((k, packed >> _STAMP_BITS, packed & _STAMP_MOST) for k, packed in self.free.items())
-        ordered = sorted(chain(here, entries), key=itemgetter(2))
-        self.free = {key: _pack(size, used_at) for key, size, used_at in ordered}
-        self.free_bytes = sum(map(_blocks, self.free.values()))
 
 
 @attrs.frozen
@@ -112,8 +48,8 @@ class Ledger(Generic[K]):
 
     def __init__(self, cap: int) -> None:
         self.cap = cap
-        self._partial: _Shelf[K] = _Shelf()
-        self._whole: _Shelf[K] = _Shelf()
+        self._partial: Shelf[K] = Shelf()
+        self._whole: Shelf[K] = Shelf()
         self._shelves = (self._partial, self._whole)
         self._pins: dict[K, int] = {}
         self._held: set[K] = set()
@@ -156,12 +92,12 @@ class Ledger(Generic[K]):
     def size(self, key: K) -> int | None:
         """Exact size in bytes; None when ``key`` is unknown."""
         packed = self._find(key)
-        return None if packed is None else packed >> _STAMP_BITS
+        return None if packed is None else size_of(packed)
 
     def used_at(self, key: K) -> int | None:
         """Last use in whole seconds since the epoch; None when ``key`` is unknown."""
         packed = self._find(key)
-        return None if packed is None else packed & _STAMP_MOST
+        return None if packed is None else used_at_of(packed)
 
     def pinned(self, key: K) -> bool:
         """True while a reader or a user keeps ``key`` from going."""
@@ -179,7 +115,7 @@ class Ledger(Generic[K]):
 
     def add(self, key: K, size: int, used_at: float, *, partial: bool = False) -> None:
         """Record an entry that is on disk, as the last one used; replaces its older self."""
-        packed = _pack(size, used_at)
+        packed = pack(size, used_at)
         self.remove(key)
         shelf = self._partial if partial else self._whole
         shelf.put(key, packed, kept=self.pinned(key))
@@ -196,7 +132,7 @@ class Ledger(Generic[K]):
         for shelf in self._shelves:
             packed = shelf.pop(key)
             if packed is not None:
-                packed = _pack(packed >> _STAMP_BITS, used_at)
+                packed = pack(size_of(packed), used_at)
                 shelf.put(key, packed, kept=self.pinned(key))
 
     def pin(self, key: K) -> None:
@@ -297,13 +233,13 @@ class Ledger(Generic[K]):
     def expired(self, before: float) -> tuple[K, ...]:
         """Partials that may go and were last used earlier than ``before``."""
         partials = self._partial.free.items()
-        return tuple(key for key, packed in partials if packed & _STAMP_MOST < before)
+        return tuple(key for key, packed in partials if used_at_of(packed) < before)
 
     def _victims(self, over: int, files: int) -> Iterator[K]:
         for key, packed in chain(self._partial.free.items(), self._whole.free.items()):
             if over <= 0 and files <= 0:
                 return
-            over -= _blocks(packed)
+            over -= blocks(packed)
             files -= 1
             yield key
 
@@ -312,5 +248,5 @@ class Ledger(Generic[K]):
         for key in list(self._partial.free)[:-1]:
             if over <= 0:
                 return
-            over -= _blocks(self._partial.free[key])
+            over -= blocks(self._partial.free[key])
             yield key
