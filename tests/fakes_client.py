@@ -1,0 +1,59 @@
+"""A plain HTTP client for tests: one request, the whole answer, nothing hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, ResponseDone
+from twisted.web.http_headers import Headers
+
+
+@attrs.frozen
+class Got:
+    """``broken`` is why the body ended early; None when it ended complete."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    broken: str | None
+
+    def header(self, name: str) -> str | None:
+        values = self.headers.getRawHeaders(name)
+        return ", ".join(values) if values else None
+
+
+class _Collector(Protocol):
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.ended: Deferred[BaseException | None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.parts.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.ended.callback(reason.value)
+
+
+async def fetch(
+    reactor: Any, url: str, method: str = "GET", headers: dict[str, str] | None = None
+) -> Got:
+    """Ask once on a connection of its own. Raises what Twisted's Agent raises."""
+    raw = Headers({name: [value] for name, value in (headers or {}).items()})
+    response: Any = await Agent(reactor).request(method.encode(), url.encode(), raw)
+    collector = _Collector()
+    response.deliverBody(collector)
+    reason = await collector.ended
+    broken = None if isinstance(reason, ResponseDone) else type(reason).__name__
+    return Got(response.code, response.headers, b"".join(collector.parts), broken)
+
+
+async def until(reactor: Any, happened: Callable[[], object]) -> None:
+    """Turn the reactor until it happened; the test's own time limit ends a wait in vain."""
+    while not happened():
+        await deferLater(reactor, 0)
