@@ -26,6 +26,14 @@ class Timeouts:
     silence: float = 10.0
     # All resumes of one blob without progress together; then its readers are aborted.
     stall_total: float = 30.0
+    # Pause before the second resume without progress, doubling; the first is made at once.
+    resume_pause: float = 1.0
+    # Received bytes too few for a disk job of their own go to disk after this long.
+    flush: float = 0.002
+    # A fill whose disk is full looks again this often.
+    full_retry: float = 1.0
+    # The rate of a fill is measured over at least this long before a connection is added.
+    ramp: float = 0.25
     # A client that takes no byte for this long is dropped.
     client_stall: float = 90.0
     # A connection that sends no (complete) request for this long is closed.
@@ -79,6 +87,16 @@ class Limits:
     # One disk job writes and hashes at most this much (cache locality, measured).
     job_bytes: int = 1 * MIB
     job_wanted: int = 512 * KIB
+    # The first job of a fill: readers see bytes sooner (measured: first byte 15 to 7 ms).
+    job_first: int = 64 * KIB
+    # Bytes that one job reads again to hash what came out of order.
+    job_reread: int = 8 * MIB
+    # The rate of a fill is measured over at least this much before a connection is added.
+    ramp_bytes: int = 4 * MIB
+    # Blobs of unknown length speak for room in steps of this.
+    reserve_step: int = 32 * MIB
+    # A fill that ran out of room is at most this far ahead of its slowest reader.
+    narrow_window: int = 32 * MIB
     # Held back from readers of a whole body until the digest is known.
     tail: int = 64 * KIB
     disk_threads: int = 4
