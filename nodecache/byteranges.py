@@ -257,7 +257,7 @@ def parse_content_range(header: str) -> ContentRange:
         if total is None:
             raise ValueError("Content-Range says neither which bytes nor of how many")
         return ContentRange(None, total)
-    span = Span(int(found[1]), int(found[2]) + 1)
-    if span.size == 0 or (total is not None and span.stop > total):
+    start, stop = int(found[1]), int(found[2]) + 1
+    if start >= stop or (total is not None and stop > total):
         raise ValueError("Content-Range names bytes that can not be")
-    return ContentRange(span, total)
+    return ContentRange(Span(start, stop), total)
