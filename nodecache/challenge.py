@@ -115,6 +115,9 @@ def pull_scope(name: str) -> str:
 _PUBLIC_SECOND_LEVEL: Final = frozenset({"ac", "co", "com", "edu", "gov", "net", "or", "org"})
 
 
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
+
+
 def realm_allowed(realm_url: str, upstream_url: str, extra_hosts: Collection[str]) -> bool:
     """Whether a token, and the account's password, may be asked of a realm.
 
@@ -149,9 +152,10 @@ def _split(url: str) -> SplitResult | None:
         _ = parts.port
     except ValueError:
         return None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+    host = parts.hostname or ""
+    if parts.scheme not in {"http", "https"} or "@" in parts.netloc:
         return None
-    return parts
+    return parts if _HOST.fullmatch(host) or _is_address(host) else None
 
 
 def _host(parts: SplitResult) -> str:
@@ -180,7 +184,7 @@ def _is_address(host: str) -> bool:
 def _is_domain(host: str) -> bool:
     """Whether everything below ``host`` belongs to one owner, as far as its form tells."""
     labels = host.split(".")
-    if len(labels) < 2 or not all(labels):
+    if len(labels) < 2:
         return False
     return not (len(labels) == 2 and len(labels[1]) == 2 and labels[0] in _PUBLIC_SECOND_LEVEL)
 
