@@ -81,8 +81,8 @@ def _relay(one: socket.socket, other: socket.socket) -> None:
     """Copy both ways until either side ends."""
     peers = {one: other, other: one}
     with selectors.DefaultSelector() as selector, contextlib.suppress(OSError):
-        for side in peers:
-            selector.register(side, selectors.EVENT_READ, peers[side])
+        for side, peer in peers.items():
+            selector.register(side, selectors.EVENT_READ, peer)
         while True:
             for key, _ in selector.select():
                 to: socket.socket = key.data

@@ -4,7 +4,7 @@ The front stands before docker-registry as Docker Hub's own edge does: it adds
 the rate-limit headers and turns the registry's redirect into a signed link that
 ends soon. The CDN serves the registry's storage folder, answers 400 to whoever
 sends it an Authorization, and 403 to a link that is too old, tampered with, or
-used with another method than GET.
+used with another method than the one it was signed for.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ http {{
         my $link = $r->variable("upstream_http_location");
         my ($path) = $link =~ m{{^https?://[^/]+(/[^?]*)}} or return "";
         my $end = $r->variable("link_end");
-        my $sum = md5_base64("$end$path GET the tests own secret");
+        my $method = -e "{folder}/links-for-get-only" ? "GET" : $r->request_method;
+        my $sum = md5_base64("$end$path $method the tests own secret");
         $sum =~ tr{{+/}}{{-_}};
         return $r->variable("cdn_base") . "$path?verify=$sum&expires=$end";
     }}';
@@ -204,6 +205,15 @@ class Nginx:
     def cdn_rate(self, bytes_per_second: int) -> None:
         """How fast one connection of the CDN may be; 0 is as fast as it can."""
         (self.folder / "cdn-rate").write_text(f"{bytes_per_second}\n")
+
+    def links_for_get_only(self) -> None:
+        """A HEAD is redirected to a link that is signed for GET, as some CDNs' are."""
+        (self.folder / "links-for-get-only").touch()
+
+    def as_usual(self) -> None:
+        """Take back what the three methods above set."""
+        for knob in ("link-life", "cdn-rate", "links-for-get-only"):
+            (self.folder / knob).unlink(missing_ok=True)
 
     def mark(self) -> int:
         """Where the log stands now, for ``asks``."""

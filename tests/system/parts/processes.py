@@ -185,9 +185,12 @@ def run(
     *,
     env: Mapping[str, str] | None = None,
     patience: float = 2 * PATIENCE,
-    check: bool = True,
+    shown: Sequence[str] = (),
 ) -> str:
-    """What the command printed (stdout); CommandFailed, with all it said, when it failed."""
+    """What the command printed (stdout); CommandFailed, with all it said, when it failed.
+
+    ``shown`` is named in the error in place of a command line full of wrappings.
+    """
     done = subprocess.run(
         argv,
         stdin=subprocess.DEVNULL,
@@ -197,8 +200,8 @@ def run(
         check=False,
         env=None if env is None else {**os.environ, **env},
     )
-    if check and done.returncode != 0:
-        raise CommandFailed(argv, done)
+    if done.returncode != 0:
+        raise CommandFailed(shown or argv, done)
     return done.stdout
 
 
