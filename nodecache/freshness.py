@@ -16,10 +16,11 @@ from collections.abc import Hashable
 
 import attrs
 
-from nodecache.failures import UpstreamFailure, UpstreamKind
+from nodecache.failures import BadRequest, UpstreamFailure, UpstreamKind
+from nodecache.reference import Digest
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_MEDIA_TYPE = re.compile(r"[!-~]{1,255}")
+#: What a header line can hold; a file that says otherwise was damaged.
+_MEDIA_TYPE = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 
 
 @attrs.frozen
@@ -62,15 +63,22 @@ class TagEntry:
             or type(size) is not int
             or size < 0
             or not all(isinstance(flag, bool) for flag in flags)
-            or not _matches(_DIGEST, found.get("digest"))
-            or not _matches(_MEDIA_TYPE, found.get("media_type"))
+            or not _is_digest(found.get("digest"))
+            or not _is_media_type(found.get("media_type"))
         ):
             return None
         return cls(found["digest"], found["media_type"], size, checked_at, *flags)
 
 
-def _matches(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None
+def _is_digest(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(Digest.parse(value))
+    except BadRequest:
+        return False
+
+
+def _is_media_type(value: object) -> bool:
+    return isinstance(value, str) and _MEDIA_TYPE.fullmatch(value) is not None
 
 
 def _seconds(value: object) -> float | None:

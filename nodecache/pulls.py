@@ -102,7 +102,7 @@ class Pulls:
         over = [
             key
             for key, pull in self._going.items()
-            if pull.open == 0 and now - pull.ended >= self._idle
+            if pull.open == 0 and now >= pull.ended + self._idle
         ]
         for key in over:
             self._end(key)
