@@ -144,7 +144,9 @@ class Case(enum.Enum):
         _outcome(400, "NAME_INVALID"),
     )
     ENDPOINT = Row("path where no endpoint is", _outcome(404, "UNSUPPORTED"))
-    QUERY = Row("malformed or repeated query value", _outcome(400, "UNSUPPORTED"))
+    QUERY = Row(
+        "malformed HTTP, or a malformed or repeated query value", _outcome(400, "UNSUPPORTED")
+    )
     METHOD = Row("method other than GET and HEAD", _outcome(405, "UNSUPPORTED"), None, "Allow")
     HEADERS = Row("too many or too long headers", _outcome(431, "UNSUPPORTED"))
     BODY = Row("request with a body", _outcome(413, "UNSUPPORTED"))
