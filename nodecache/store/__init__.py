@@ -1,0 +1,20 @@
+"""The data folder of a node: blobs, manifests, tags, and what is on its way in."""
+
+from nodecache.store.blobs import StoredBlob
+from nodecache.store.disk import Disk
+from nodecache.store.manifests import StoredManifest
+from nodecache.store.partial import Partial
+from nodecache.store.room import Reservation
+from nodecache.store.store import Store, Usage
+from nodecache.store.tags import StoredListing
+
+__all__ = [
+    "Disk",
+    "Partial",
+    "Reservation",
+    "Store",
+    "StoredBlob",
+    "StoredListing",
+    "StoredManifest",
+    "Usage",
+]

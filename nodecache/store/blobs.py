@@ -1,0 +1,215 @@
+"""Blobs that are whole: opening, checking, dropping."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from nodecache.diskpool import acquire
+from nodecache.events import CorruptionFound, DiskFailed
+from nodecache.failures import StoreFailure
+from nodecache.limits import Timeouts
+from nodecache.reference import Digest
+from nodecache.seams import DiskPool, Observe, Readable
+from nodecache.store.disk import Disk
+from nodecache.store.keys import Key, Kind, digest_of, key_of
+from nodecache.store.layout import Layout
+from nodecache.store.owned import Owned
+from nodecache.store.room import Room
+from nodecache.store.verify import Damaged, hash_file, open_whole
+
+
+class StoredBlob(Readable):
+    """A whole blob, open for reading; it is kept from eviction until ``close``.
+
+    ``ranged`` is True once somebody read it otherwise than from 0 to the end.
+    """
+
+    def __init__(self, fd: int, size: int, closed: Callable[[StoredBlob], None]) -> None:
+        self._fd = fd
+        self._size = size
+        self._closed: Callable[[StoredBlob], None] | None = closed
+        self._begun = False
+        self.ranged = False
+
+    @property
+    def fd(self) -> int:
+        return self._fd
+
+    @property
+    def total(self) -> int | None:
+        return self._size
+
+    def available(self, offset: int, *, held_back: bool) -> int:
+        if not held_back or (offset and not self._begun):
+            self.ranged = True
+        self._begun = True
+        return max(0, self._size - offset)
+
+    def wait(self, offset: int, *, held_back: bool) -> Deferred[None]:
+        del offset, held_back
+        return succeed(None)
+
+    def punched(self, offset: int) -> None:
+        """A stored blob keeps all of its bytes."""
+
+    def close(self) -> None:
+        """Idempotent."""
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            os.close(self._fd)
+            closed(self)
+
+
+class Blobs:
+    """The whole blobs of a store."""
+
+    def __init__(
+        self,
+        room: Room,
+        layout: Layout,
+        disk: Disk,
+        pool: DiskPool,
+        clock: IReactorTime,
+        observe: Observe,
+        owned: Owned,
+        timeouts: Timeouts,
+    ) -> None:
+        self._room = room
+        self._accounts = room.accounts
+        self._layout = layout
+        self._disk = disk
+        self._pool = pool
+        self._clock = clock
+        self._observe = observe
+        self._owned = owned
+        self._timeouts = timeouts
+        self._checks: dict[Key, list[Deferred[None]]] = {}
+        self._graces: set[IDelayedCall] = set()
+
+    async def open(self, digest: Digest) -> StoredBlob | None:
+        """See ``Store.open_blob``."""
+        key = key_of(Kind.BLOB, digest)
+        size = self._accounts.size(key)
+        if size is None:
+            return None
+        self._accounts.pin(key)
+        try:
+            if key in self._accounts.suspects and not await self._vouched(key):
+                fd = None
+            else:
+                fd = await self._opened(key, size)
+        except BaseException:
+            self._accounts.unpin(key)
+            raise
+        if fd is None:
+            self._accounts.unpin(key)
+            return None
+        return StoredBlob(fd, size, lambda blob: self._closed(key, blob))
+
+    async def _opened(self, key: Key, size: int) -> int | None:
+        path = self._layout.blob(digest_of(key))
+        touch = self._accounts.used(key)
+
+        def job() -> int:
+            fd = open_whole(self._disk, path, size)
+            if touch is not None:
+                with suppress(OSError):  # a file of another user, a folder gone read-only
+                    self._disk.used_at(fd, touch)
+            return fd
+
+        try:
+            return await acquire(self._pool, job, os.close)
+        except Damaged:
+            await self.lost(key, "read")
+            return None
+
+    def _closed(self, key: Key, blob: StoredBlob) -> None:
+        """After a range, its client may ask for more of the blob that it has begun."""
+        if not blob.ranged:
+            self._accounts.unpin(key)
+            return
+
+        def over() -> None:
+            self._graces.discard(call)
+            self._accounts.unpin(key)
+
+        call = self._clock.callLater(self._timeouts.grace_pin, over)
+        self._graces.add(call)
+
+    async def lost(self, key: Key, found_by: str) -> None:
+        """The file behind an entry is no good: remove both, and tell."""
+        if self._accounts.has(key):
+            self._observe(
+                CorruptionFound(kind="blob", digest=str(digest_of(key)), found_by=found_by)
+            )
+            await self._room.drop(key)
+
+    async def _vouched(self, key: Key) -> bool:
+        """Wait until a suspect was hashed; False if it is gone.
+
+        Raises StoreFailure when that takes longer than a client may wait; the
+        check goes on.
+        """
+        if key not in self._checks:
+            self.begin_check(key)
+        waiting = self._checks.get(key)
+        if waiting is not None:
+            waiter: Deferred[None] = Deferred(waiting.remove)
+            waiting.append(waiter)
+            waiter.addTimeout(self._timeouts.answer / 2, self._clock)
+            try:
+                await waiter
+            except TimeoutError as error:
+                message = f"{digest_of(key)} is still being checked after an unclean stop"
+                raise StoreFailure(message) from error
+        return self._accounts.has(key)
+
+    def begin_check(self, key: Key) -> Deferred[None]:
+        """Hash a suspect on the store's account; one check of a blob at a time."""
+        self._checks[key] = []
+        return self._owned.start(self._check(key))
+
+    async def check_suspects(self) -> None:
+        """Hash all suspects, those used last first."""
+        ledger = self._accounts.ledger
+        for key in sorted(self._accounts.suspects, key=lambda key: -(ledger.used_at(key) or 0)):
+            if key in self._accounts.suspects and key not in self._checks:
+                await self.begin_check(key)
+
+    async def _check(self, key: Key) -> None:
+        try:
+            if not await self.is_good(key):
+                await self.lost(key, "scan")
+            self._accounts.suspects.discard(key)
+        except StoreFailure as failure:
+            # It stays a suspect, to be checked when it is next asked for.
+            self._observe(DiskFailed(operation="check", reason=str(failure)))
+        finally:
+            for waiter in self._checks.pop(key):
+                waiter.callback(None)
+
+    async def is_good(
+        self, key: Key, pause: Callable[[int], Awaitable[None]] | None = None
+    ) -> bool:
+        """Read the whole blob and compare its digest. Raises StoreFailure when that can not be."""
+        size = self._accounts.size(key)
+        if size is None:
+            return True
+        digest = digest_of(key)
+        path = self._layout.blob(digest)
+        try:
+            found = await hash_file(self._pool, self._disk, path, size, pause)
+        except Damaged:
+            return False
+        return found == digest.hex
+
+    def stop(self) -> None:
+        """End the grace of what was read last."""
+        for call in tuple(self._graces):
+            call.cancel()
+        self._graces.clear()

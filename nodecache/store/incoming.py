@@ -1,0 +1,117 @@
+"""Blobs on their way into the store: partial files opened, resumed, and committed."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+
+from nodecache.diskpool import shielded
+from nodecache.events import CorruptionFound
+from nodecache.failures import StoreFailure
+from nodecache.reference import Digest
+from nodecache.seams import DiskPool, Observe, WallClock
+from nodecache.store.disk import Disk
+from nodecache.store.keys import Key, Kind, key_of
+from nodecache.store.layout import Layout
+from nodecache.store.partial import Partial, State
+from nodecache.store.room import Reservation, Room
+
+#: Commits whose fsync may hold a disk thread at a time; the others are for readers.
+COMMITS = 2
+
+
+class Incoming:
+    """``open`` partials by their key, until they are seen to be closed."""
+
+    def __init__(
+        self,
+        room: Room,
+        layout: Layout,
+        disk: Disk,
+        pool: DiskPool,
+        wall: WallClock,
+        observe: Observe,
+    ) -> None:
+        self._room = room
+        self._accounts = room.accounts
+        self._layout = layout
+        self._disk = disk
+        self._pool = pool
+        self._wall = wall
+        self._observe = observe
+        self._open: dict[Key, Partial | None] = {}
+        #: Still read through their own descriptor; their blobs are pinned.
+        self._committed: list[Partial] = []
+        self._commits = DeferredSemaphore(COMMITS)
+        room.written = self._written
+
+    def _written(self) -> int:
+        """Reserved bytes that are on disk already."""
+        self.reap()
+        return sum(p.on_disk for p in self._open.values() if p is not None)
+
+    def reap(self) -> None:
+        """Book what became of partials that disk jobs have closed since."""
+        for key, partial in list(self._open.items()):
+            if partial is not None and partial.state in (State.KEPT, State.DISCARDED):
+                del self._open[key]
+                if partial.state is State.KEPT:
+                    self._accounts.add(key, partial.allocated)
+        for partial in [each for each in self._committed if each.state is State.RELEASED]:
+            self._committed.remove(partial)
+            self._accounts.unpin(key_of(Kind.BLOB, partial.digest))
+
+    async def open(self, digest: Digest) -> Partial:
+        """See ``Store.open_partial``."""
+        key = key_of(Kind.PARTIAL, digest)
+        self.reap()
+        if key in self._open:
+            raise StoreFailure(f"the partial of {digest} is still open")
+        self._open[key] = None
+        return await shielded(Deferred.fromCoroutine(self._opened(key, digest)), Partial.keep)
+
+    async def _opened(self, key: Key, digest: Digest) -> Partial:
+        try:
+            await self._room.settled(key)
+            # From here on its bytes are in the reservation of whoever fills it.
+            self._accounts.forget([key])
+            folder = self._layout.partial(digest)
+            partial = await self._pool.run(lambda: Partial(self._disk, digest, folder))
+        except BaseException:
+            del self._open[key]
+            raise
+        self._open[key] = partial
+        for index in sorted(partial.known.segments):
+            if not await self._pool.run(lambda index=index: partial.check(index)):  # type: ignore[misc]  # mypy can not infer a lambda with a default
+                self._observe(
+                    CorruptionFound(kind="segment", digest=str(digest), found_by="resume")
+                )
+        return partial
+
+    async def commit(self, partial: Partial, reservation: Reservation, size: int) -> None:
+        """See ``Store.commit``."""
+        await shielded(Deferred.fromCoroutine(self._commit(partial, reservation, size)), bool)
+
+    async def _commit(self, partial: Partial, reservation: Reservation, size: int) -> None:
+        if size > reservation.size:
+            await reservation.grow(size - reservation.size)
+        reserved = reservation.take()
+        try:
+            await self._renamed(partial, size)
+        except BaseException:
+            self._accounts.give_back(reserved)
+            raise
+        key = key_of(Kind.BLOB, partial.digest)
+        self._accounts.pin(key)
+        self._committed.append(partial)
+        self._open.pop(key_of(Kind.PARTIAL, partial.digest), None)
+        self._accounts.add(key, size, reserved=reserved)
+
+    async def _renamed(self, partial: Partial, size: int) -> None:
+        path = self._layout.blob(partial.digest)
+        now = self._wall()
+        await self._commits.acquire()
+        try:
+            await self._room.settled(key_of(Kind.BLOB, partial.digest))
+            await self._pool.run(lambda: partial.commit(path, size, now))
+        finally:
+            self._commits.release()

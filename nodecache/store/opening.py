@@ -1,0 +1,88 @@
+"""Taking possession of a data folder, and leaving it."""
+
+from __future__ import annotations
+
+import os
+
+import attrs
+
+from nodecache.diskpool import acquire
+from nodecache.failures import DataFolderError
+from nodecache.seams import DiskPool, WallClock
+from nodecache.store.disk import Disk
+from nodecache.store.layout import Layout
+from nodecache.store.lock import FolderLock
+from nodecache.store.marker import Marker, read_marker
+from nodecache.store.records import ensure_folder
+from nodecache.store.scan import Found, scan
+
+
+@attrs.frozen
+class Opened:
+    """A folder that is locked, marked as in use, and scanned.
+
+    What changed later than ``suspect_after`` is not trusted; None after a
+    clean stop.
+    """
+
+    layout: Layout
+    lock: FolderLock
+    marker: Marker
+    found: Found
+    suspect_after: float | None
+
+
+async def open_folder(layout: Layout, disk: Disk, pool: DiskPool, wall: WallClock) -> Opened:
+    """Raises DataFolderError."""
+    now = wall()
+    return await acquire(pool, lambda: _open(layout, disk, now), _abandon)
+
+
+def _open(layout: Layout, disk: Disk, now: float) -> Opened:
+    """Blocks."""
+    root = layout.root
+    try:
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        lock = FolderLock(layout.lock)
+        try:
+            return _locked(layout, disk, now, lock)
+        except BaseException:
+            lock.release()
+            raise
+    except DataFolderError as error:
+        raise DataFolderError(f"data folder {root}: {error}") from error
+    except OSError as error:
+        where = error.filename or root
+        raise DataFolderError(f"data folder {root}: {where}: {error.strerror}") from error
+
+
+def _locked(layout: Layout, disk: Disk, now: float, lock: FolderLock) -> Opened:
+    for folder in (
+        layout.scratch, layout.blobs, layout.manifests, layout.tags, layout.segments
+    ):  # fmt: skip
+        ensure_folder(disk, folder)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise DataFolderError(f"{folder} can not be read and written")
+    suspect_after = read_marker(disk, layout.marker)
+    found = scan(disk, layout, now)
+    # The old marker stands until here: a crash in the scan changes nothing.
+    marker = Marker(disk, layout.marker, now if suspect_after is None else suspect_after)
+    return Opened(layout, lock, marker, found, suspect_after)
+
+
+def _abandon(opened: Opened) -> None:
+    """It was opened for nobody; the marker stays as it was."""
+    opened.marker.close()
+    opened.lock.release()
+
+
+async def close_folder(opened: Opened, pool: DiskPool, *, clean: bool) -> None:
+    """``clean``: the next start may trust all that is here."""
+
+    def close() -> None:
+        if clean:
+            opened.marker.remove()
+        opened.marker.close()
+        opened.lock.release()
+
+    await pool.run(close)

@@ -1,0 +1,224 @@
+"""A blob that is not whole yet: a sparse file and the journal of what is in it.
+
+``Partial`` belongs to whoever has it open, until ``keep`` or ``discard``. All
+methods block and are called from disk jobs, one job of a partial at a time.
+They raise NoRoom when the disk is full and StoreFailure for anything else
+that the disk can not do.
+
+The descriptor outlives the file: after ``Store.commit`` it reads the
+committed blob, and it goes on reading when that is removed. It is closed by
+``keep`` and ``discard`` only, which after a commit do nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import Enum
+
+from nodecache.eviction import whole_blocks
+from nodecache.failures import StoreFailure
+from nodecache.reference import Digest
+from nodecache.segments import block_spans, segment_span
+from nodecache.store.disk import FULL, Disk, allocated, translated, write_all
+from nodecache.store.journal import Known, read_journal, segment_line, total_line
+from nodecache.store.records import ensure_folder
+
+DATA = "data"
+JOURNAL = "journal"
+
+
+class State(Enum):
+    OPEN = "open"
+    COMMITTED = "committed"  # its file is the store's; the descriptor still reads it
+    KEPT = "kept"
+    DISCARDED = "discarded"
+    RELEASED = "released"  # closed after a commit
+
+
+class Partial:
+    """``fd`` is for pread and sendfile. ``total`` is in bytes, None while unknown.
+
+    ``whole`` are the indexes of segments that were on disk when this was
+    opened and whose checksums matched then.
+    """
+
+    def __init__(self, disk: Disk, digest: Digest, folder: str) -> None:
+        """Blocks: opens or makes the files. ``folder`` is its own, and need not be there."""
+        self.digest = digest
+        self.folder = folder
+        self.state = State.OPEN
+        self.whole: tuple[int, ...] = ()
+        #: Bytes on disk when it was opened or kept, and those written since.
+        self.allocated = 0
+        self.written = 0
+        self._disk = disk
+        self._torn = False
+        #: An fsync failed: pages that never reached the disk may look written.
+        self.poisoned = False
+        with translated("open a partial blob"):
+            disk.mkdir(folder)
+            self.fd = disk.open(self._path(DATA), os.O_RDWR | os.O_CREAT)
+            try:
+                self._journal = disk.open(self._path(JOURNAL), os.O_RDWR | os.O_CREAT | os.O_APPEND)
+                self.known = self._read_journal()
+                self.allocated = self._measure()
+            except BaseException:
+                disk.close(self.fd)
+                raise
+        self.total = self.known.total
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.folder, name)
+
+    def _read_journal(self) -> Known:
+        size = self._disk.stat(self._journal).st_size
+        return read_journal(self._disk.pread(self._journal, size, 0))
+
+    def _measure(self) -> int:
+        """Bytes that data and journal take on disk."""
+        return sum(
+            whole_blocks(allocated(self._disk.stat(each))) for each in (self.fd, self._journal)
+        )
+
+    @property
+    def path(self) -> str:
+        """Where the data lies; of interest until it is committed."""
+        return self._path(DATA)
+
+    def check(self, index: int) -> bool:
+        """Read a segment of the journal again; True, and in ``whole``, if its checksums match."""
+        assert self.total is not None
+        spans = block_spans(segment_span(index, self.total))
+        try:
+            good = all(
+                zlib.crc32(self._disk.pread(self.fd, span.size, span.start)) == crc
+                for span, crc in zip(spans, self.known.segments[index], strict=True)
+            )
+        except OSError:
+            good = False
+        if good:
+            self.whole = (*self.whole, index)
+        return good
+
+    def write(self, offset: int, chunks: Sequence[bytes]) -> None:
+        """Write ``chunks``, one behind the other, at ``offset``."""
+        with translated("write a blob"):
+            self.written += write_all(self._disk, self.fd, chunks, offset)
+
+    def set_total(self, total: int) -> None:
+        """The size is known now, and outlasts a restart. A new one forgets the segments."""
+        self.total = total
+        self._record(total_line(total))
+
+    def record_segment(self, index: int, crcs: Sequence[int]) -> None:
+        """A segment was written: ``crcs`` is the zlib.crc32 of each of its 1 MiB blocks.
+
+        A full disk is no failure here: the segment is merely not resumed after a restart.
+        """
+        self._record(segment_line(index, crcs))
+
+    def _record(self, line: bytes) -> None:
+        # A line that was cut short must not swallow the one behind it.
+        line = b"\n" + line if self._torn else line
+        self._torn = True
+        try:
+            self._torn = self._disk.append(self._journal, line) != len(line)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise StoreFailure(f"write a journal: {error.strerror}") from error
+
+    def punch(self, start: int, stop: int) -> None:
+        """Give the blocks within ``[start, stop)`` back to the disk; they read as zeros."""
+        with translated("punch a hole"):
+            self._disk.punch(self.fd, start, stop)
+
+    @property
+    def on_disk(self) -> int:
+        """Bytes it takes there, by its own count; 0 once it is closed or committed."""
+        if self.state is not State.OPEN:
+            return 0
+        known = self.allocated + self.written
+        return known if self.total is None else min(known, whole_blocks(self.total))
+
+    def commit(self, path: str, size: int, at: float) -> None:
+        """For the store alone: make it the blob at ``path``, durably, last used at ``at``."""
+        disk = self._disk
+        with translated("commit a blob"):
+            present = disk.stat(self.fd).st_size
+            if present < size:
+                raise StoreFailure(f"the blob has {present} bytes on disk, not {size}")
+            if present > size:
+                disk.truncate(self.fd, size)
+            # Once a sync has failed, nobody can say what reached the disk.
+            self.poisoned = True
+            disk.used_at(self.fd, at)
+            disk.fsync(self.fd)
+            self.poisoned = False
+            ensure_folder(disk, os.path.dirname(path))
+            disk.rename(self.path, path)
+            self._sync_name(path)
+        self.state = State.COMMITTED
+        with suppress(OSError):
+            disk.close(self._journal)
+        with suppress(StoreFailure):  # what stays is found and removed at the next start
+            remove_partial(disk, self.folder)
+
+    def _sync_name(self, path: str) -> None:
+        try:
+            self._disk.sync_folder(os.path.dirname(path))
+        except OSError:
+            self.poisoned = True
+            with suppress(OSError):
+                self._disk.unlink(path)
+            raise
+
+    def keep(self) -> None:
+        """Close it and leave it on disk, to be resumed; idempotent."""
+        if self.poisoned:
+            self.discard()
+        elif self.state is State.OPEN:
+            self.allocated = self._measured_or_guessed()
+            self._close(State.KEPT)
+        elif self.state is State.COMMITTED:
+            self._close(State.RELEASED)
+
+    def discard(self) -> None:
+        """Close it and remove it from disk; idempotent. Of a committed one nothing is removed."""
+        if self.state is State.OPEN:
+            self._close(State.DISCARDED)
+            remove_partial(self._disk, self.folder)
+        elif self.state is State.COMMITTED:
+            self._close(State.RELEASED)
+
+    def _measured_or_guessed(self) -> int:
+        try:
+            return self._measure()
+        except OSError:
+            return self.allocated + whole_blocks(self.written)
+
+    def _close(self, state: State) -> None:
+        committed = self.state is State.COMMITTED
+        self.state = state
+        for fd in (self.fd,) if committed else (self.fd, self._journal):
+            # What close has to say about earlier writes, fsync has said or the checksums will.
+            try:
+                self._disk.close(fd)
+            except OSError:
+                continue
+
+
+def remove_partial(disk: Disk, folder: str) -> None:
+    """Remove a partial blob from disk. Raises StoreFailure; what is gone already is no failure."""
+    with translated("remove a partial blob"):
+        for path in (os.path.join(folder, JOURNAL), os.path.join(folder, DATA)):
+            try:
+                disk.unlink(path)
+            except FileNotFoundError:
+                continue
+        try:
+            disk.rmdir(folder)
+        except FileNotFoundError:
+            return

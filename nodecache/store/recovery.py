@@ -1,0 +1,94 @@
+"""After a start: partials that turn out to be whole, and blobs under suspicion.
+
+A process that is killed between the last byte of a blob and its rename leaves
+a whole blob by another name. It is hashed and committed without asking
+upstream; whoever asks for it meanwhile waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from nodecache.events import CorruptionFound, DiskFailed
+from nodecache.failures import StoreFailure
+from nodecache.reference import Digest
+from nodecache.seams import DiskPool, Observe
+from nodecache.segments import segment_count
+from nodecache.store.disk import Disk
+from nodecache.store.incoming import Incoming
+from nodecache.store.partial import Partial
+from nodecache.store.room import Room
+from nodecache.store.verify import Damaged, hash_file
+
+
+class Recovery:
+    """``pending`` are the digests whose partials are still to be looked at."""
+
+    def __init__(
+        self,
+        pending: Iterable[Digest],
+        room: Room,
+        incoming: Incoming,
+        disk: Disk,
+        pool: DiskPool,
+        observe: Observe,
+    ) -> None:
+        self._pending: dict[Digest, list[Deferred[None]]] = {each: [] for each in pending}
+        self._room = room
+        self._incoming = incoming
+        self._disk = disk
+        self._pool = pool
+        self._observe = observe
+
+    async def run(self) -> None:
+        """Look at them one after the other."""
+        for digest in tuple(self._pending):
+            try:
+                await self._recover(digest)
+            except StoreFailure as failure:
+                self._observe(DiskFailed(operation="recover", reason=str(failure)))
+            finally:
+                for waiter in self._pending.pop(digest):
+                    waiter.callback(None)
+
+    async def settled(self, digest: Digest, clock: IReactorTime, patience: float) -> None:
+        """Returns once ``digest`` was looked at. Raises StoreFailure after ``patience`` seconds."""
+        waiting = self._pending.get(digest)
+        if waiting is None:
+            return
+        waiter: Deferred[None] = Deferred(waiting.remove)
+        waiting.append(waiter)
+        waiter.addTimeout(patience, clock)
+        try:
+            await waiter
+        except TimeoutError as error:
+            message = f"{digest} is still being checked after an unclean stop"
+            raise StoreFailure(message) from error
+
+    async def _recover(self, digest: Digest) -> None:
+        partial = await self._incoming.open(digest)
+        try:
+            total = partial.total
+            if total is None or len(partial.whole) < segment_count(total):
+                return
+            if await self._is_right(partial, total):
+                reservation = await self._room.reserve(total)
+                await self._incoming.commit(partial, reservation, total)
+            else:
+                self._observe(
+                    CorruptionFound(kind="segment", digest=str(digest), found_by="resume")
+                )
+                await self._pool.run(partial.discard)
+        finally:
+            await self._pool.run(partial.keep)
+            self._incoming.reap()
+
+    async def _is_right(self, partial: Partial, total: int) -> bool:
+        try:
+            found = await hash_file(self._pool, self._disk, partial.path, total)
+        except Damaged:
+            return False
+        return found == partial.digest.hex

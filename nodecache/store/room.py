@@ -1,0 +1,243 @@
+"""Who may write how much, and who has to go for it.
+
+The ledger decides; here its victims are unlinked. Three things can happen
+between a decision and its unlink, and each has its answer: another decision
+(they are taken one at a time), a new file of the same name (writers wait for
+``settled``), a file that can not be unlinked (it goes back into the ledger as
+the youngest, and is hidden).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred, DeferredLock
+
+from nodecache.diskpool import shielded
+from nodecache.events import DiskFailed, Evicted
+from nodecache.failures import NoRoom, StoreFailure
+from nodecache.seams import DiskPool, Observe, WallClock
+from nodecache.store.accounts import Accounts, Gone
+from nodecache.store.disk import Disk, Space, translated
+from nodecache.store.keys import Key, Kind, files_of, kind_of, name_of
+from nodecache.store.layout import Layout
+from nodecache.store.partial import remove_partial
+
+#: Kubelets evict pods under 5% of free inodes; we stay above that.
+INODE_FLOOR = 0.1
+#: Inodes that the fill of one blob takes: folder, data, journal.
+INODES = 3
+#: Plans made for one reservation, while victims turn out to be immovable.
+ATTEMPTS = 3
+#: Victims that one disk job unlinks.
+BATCH = 128
+
+
+class Reservation:
+    """Room that is spoken for; give it back with ``release``, or ``Store.commit`` takes it.
+
+    ``size`` is in bytes, as asked for.
+    """
+
+    def __init__(self, room: Room, size: int, blocks: int) -> None:
+        self.size = size
+        self._room = room
+        self._blocks = blocks
+        self._live = True
+
+    async def grow(self, more: int) -> None:
+        """Speak for ``more`` bytes more, evicting for it. Raises NoRoom; it keeps what it has."""
+        extra = await self._room.reserve(more)
+        if not self._live:
+            extra.release()
+            raise StoreFailure("the reservation is over")
+        self.size += more
+        self._blocks += extra.take()
+
+    def release(self) -> None:
+        """Give it all back; idempotent."""
+        if self._live:
+            self._live = False
+            self._room.accounts.give_back(self._blocks)
+
+    def take(self) -> int:
+        """End it without giving back: its blocks, in bytes. Raises StoreFailure when it is over."""
+        if not self._live:
+            raise StoreFailure("the reservation is over")
+        self._live = False
+        return self._blocks
+
+
+class Room:
+    """Reservations and removals.
+
+    ``floor`` is bytes of the disk that stay free; ``written`` tells how many
+    of the reserved bytes are on disk already.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        layout: Layout,
+        disk: Disk,
+        pool: DiskPool,
+        wall: WallClock,
+        observe: Observe,
+        *,
+        floor: int,
+    ) -> None:
+        self.accounts = accounts
+        self.floor = floor
+        self.written: Callable[[], int] = int
+        #: As last seen.
+        self.space = Space(0, 0, None, None)
+        self._layout = layout
+        self._disk = disk
+        self._pool = pool
+        self._wall = wall
+        self._observe = observe
+        self._turn = DeferredLock()
+        self._leaving: dict[Key, list[Deferred[None]]] = {}
+
+    def reserve(self, size: int) -> Deferred[Reservation]:
+        """Evicts as needed. Fails with NoRoom. Cancelled, it gives back what comes of it."""
+        return shielded(Deferred.fromCoroutine(self._reserve(size)), Reservation.release)
+
+    async def _reserve(self, size: int) -> Reservation:
+        await self._turn.acquire()
+        try:
+            for _attempt in range(ATTEMPTS):
+                await self._look()
+                plan = self.accounts.ledger.plan(
+                    size,
+                    self.space.free,
+                    self.floor,
+                    unwritten=self._unwritten(),
+                    files=max(0, self._inodes_short()),
+                )
+                if not plan.fits:
+                    break
+                gone = self.accounts.forget(plan.victims)
+                blocks = self.accounts.reserve(size)
+                if await self._unlink(gone):
+                    return Reservation(self, size, blocks)
+                self.accounts.give_back(blocks)
+        finally:
+            self._turn.release()
+        raise NoRoom(f"no room for {size} bytes within the limits of the cache")
+
+    async def trim(self, *, partials_before: float) -> None:
+        """Bring the store below its cap and the disk above its floor, as far as it goes.
+
+        Partials last used before ``partials_before`` go in any case.
+        """
+        await self._turn.acquire()
+        try:
+            await self._look()
+            ledger = self.accounts.ledger
+            short = max(0, self._inodes_short())
+            victims = ledger.trim(
+                self.space.free, self.floor, unwritten=self._unwritten(), files=short
+            )
+            expired = ledger.expired(partials_before)
+            await self._unlink(self.accounts.forget(dict.fromkeys((*victims, *expired))))
+        finally:
+            self._turn.release()
+
+    async def _look(self) -> None:
+        def look() -> Space:
+            with translated("look at free space"):
+                return self._disk.space(self._layout.home)
+
+        self.space = await self._pool.run(look)
+
+    def _unwritten(self) -> int:
+        return max(0, self.accounts.ledger.reserved - self.written())
+
+    def _inodes_short(self) -> int:
+        """Files that have to go for the inodes of one fill; 0 or less if there are enough."""
+        space = self.space
+        if space.inodes is None or space.inodes_free is None:
+            return 0
+        return int(space.inodes * INODE_FLOOR) + INODES - space.inodes_free
+
+    def drop(self, key: Key) -> Deferred[None]:
+        """Remove an entry that is no good. Cancelling does not stop it."""
+        return shielded(Deferred.fromCoroutine(self._drop(key)), bool)
+
+    async def _drop(self, key: Key) -> None:
+        gone = self.accounts.forget([key])
+        for each in gone:
+            self.accounts.haunt(each)
+        await self._unlink(gone, evicted=False)
+
+    async def settled(self, key: Key) -> None:
+        """Returns when no unlink of ``key`` is under way."""
+        while key in self._leaving:
+            waiter: Deferred[None] = Deferred()
+            self._leaving[key].append(waiter)
+            await waiter
+
+    async def _unlink(self, gone: Sequence[Gone], *, evicted: bool = True) -> bool:
+        """True if all of them went; those that did not are back in the ledger."""
+        for each in gone:
+            self._leaving.setdefault(each.key, [])
+        stuck = 0
+        for start in range(0, len(gone), BATCH):
+            batch = gone[start : start + BATCH]
+            errors = await self._removed(batch)
+            for each, error in zip(batch, errors, strict=True):
+                if error is not None:
+                    stuck += 1
+                    self._put_back(each, error)
+                elif evicted:
+                    self._tell_evicted(each)
+                self._left(each.key)
+        if gone:
+            self.accounts.tell()
+        return not stuck
+
+    async def _removed(self, batch: Sequence[Gone]) -> list[StoreFailure | None]:
+        try:
+            return await self._pool.run(lambda: [self._remove(each.key) for each in batch])
+        except StoreFailure as failure:  # the threads are stopped
+            return [failure] * len(batch)
+
+    def _remove(self, key: Key) -> StoreFailure | None:
+        """Blocks."""
+        try:
+            for path in files_of(key, self._layout):
+                if kind_of(key) is Kind.PARTIAL:
+                    remove_partial(self._disk, path)
+                else:
+                    self._unlink_file(path)
+        except StoreFailure as failure:
+            return failure
+        return None
+
+    def _unlink_file(self, path: str) -> None:
+        with translated(f"remove {path}"):
+            try:
+                self._disk.unlink(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+
+    def _put_back(self, each: Gone, failure: StoreFailure) -> None:
+        self.accounts.add(each.key, each.size)
+        self.accounts.hidden.add(each.key)
+        self._observe(DiskFailed(operation="evict", reason=str(failure)))
+
+    def _tell_evicted(self, each: Gone) -> None:
+        self._observe(
+            Evicted(
+                kind=kind_of(each.key).label,
+                digest=name_of(each.key),
+                bytes=each.size,
+                idle_seconds=max(0.0, self._wall() - each.used_at),
+            )
+        )
+
+    def _left(self, key: Key) -> None:
+        for waiter in self._leaving.pop(key, []):
+            if not waiter.called:
+                waiter.callback(None)

@@ -1,0 +1,155 @@
+"""Finding out at start what is in the data folder, without reading what is in the blobs.
+
+One pass over the folders with one stat a file. Blobs are judged by name and
+size; what a blob's bytes are worth is found out later (suspects when they are
+first asked for, all of them by the scrub).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+
+import attrs
+
+from nodecache.eviction import BLOCK, whole_blocks
+from nodecache.reference import Digest
+from nodecache.store.disk import Disk, allocated
+from nodecache.store.journal import read_journal
+from nodecache.store.keys import Key, Kind, key_of, record_key
+from nodecache.store.layout import Layout
+from nodecache.store.partial import DATA, JOURNAL, remove_partial
+from nodecache.store.records import read_file
+
+Entry = tuple[Key, int, float]
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+#: The only blob that has no bytes.
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+@attrs.define
+class Found:
+    """Entries are (key, size, time of last use).
+
+    ``complete`` are partials that seem to have all of their segments;
+    ``empty`` are digests of blobs that lost their bytes, and are removed.
+    """
+
+    entries: list[Entry] = attrs.field(factory=list)
+    partials: list[Entry] = attrs.field(factory=list)
+    complete: list[Digest] = attrs.field(factory=list)
+    pinned: list[str] = attrs.field(factory=list)
+    empty: list[str] = attrs.field(factory=list)
+    problems: list[str] = attrs.field(factory=list)
+
+
+def scan(disk: Disk, layout: Layout, now: float) -> Found:
+    """Blocks. A time of last use in the future (the clock was wrong once) counts as ``now``."""
+    found = Found()
+    _empty_scratch(disk, layout)
+    for shard in _folders(layout.blobs, found):
+        _scan_blobs(disk, os.path.join(layout.blobs, shard), now, found)
+    for shard in _folders(layout.manifests, found):
+        _scan_manifests(disk, os.path.join(layout.manifests, shard), now, found)
+    _scan_records(layout, now, found)
+    for name in _folders(layout.segments, found):
+        _scan_partial(disk, layout, name, now, found)
+    return found
+
+
+def _files(path: str, found: Found) -> Iterator[tuple[str, os.stat_result]]:
+    """Regular files by name. A folder that can not be read is as if it were empty."""
+    try:
+        # By descriptor, so that a stat need not walk the whole path again.
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        found.problems.append(f"{path}: {error.strerror}")
+        return
+    try:
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                info = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(info.st_mode):
+                    yield entry.name, info
+    except OSError as error:
+        found.problems.append(f"{path}: {error.strerror}")
+    finally:
+        os.close(fd)
+
+
+def _folders(path: str, found: Found) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        found.problems.append(f"{path}: {error.strerror}")
+        return []
+
+
+def _empty_scratch(disk: Disk, layout: Layout) -> None:
+    for name in os.listdir(layout.scratch):
+        disk.unlink(os.path.join(layout.scratch, name))
+
+
+def _scan_blobs(disk: Disk, folder: str, now: float, found: Found) -> None:
+    shard = os.path.basename(folder)
+    append = found.entries.append
+    code = Kind.BLOB.code
+    for name, info in _files(folder, found):
+        if not name.startswith(shard) or not _HEX.fullmatch(name):
+            continue
+        if info.st_size == 0 and name != EMPTY:
+            found.empty.append(name)
+            with suppress(OSError):
+                disk.unlink(os.path.join(folder, name))
+            continue
+        append((code + bytes.fromhex(name), info.st_size, min(now, info.st_mtime)))
+
+
+def _scan_manifests(disk: Disk, folder: str, now: float, found: Found) -> None:
+    """A manifest counts with its sidecar; either of them alone is removed."""
+    files = dict(_files(folder, found))
+    for name, info in files.items():
+        other = name.removesuffix(".type") if name.endswith(".type") else f"{name}.type"
+        if other not in files:
+            with suppress(OSError):
+                disk.unlink(os.path.join(folder, name))
+        elif _HEX.fullmatch(name):
+            size = whole_blocks(info.st_size) + BLOCK
+            key = Kind.MANIFEST.code + bytes.fromhex(name)
+            found.entries.append((key, size, min(now, info.st_mtime)))
+
+
+def _scan_records(layout: Layout, now: float, found: Found) -> None:
+    """Tags and listings; folders that became empty are removed."""
+    for folder, _, _ in os.walk(layout.tags, topdown=False):
+        if os.path.basename(folder) in ("_tags", "_listings"):
+            for name, info in _files(folder, found):
+                key = record_key(os.path.join(folder, name), layout)
+                found.entries.append((key, info.st_size, min(now, info.st_mtime)))
+        if folder != layout.tags:
+            with suppress(OSError):
+                os.rmdir(folder)
+
+
+def _scan_partial(disk: Disk, layout: Layout, name: str, now: float, found: Found) -> None:
+    folder = os.path.join(layout.segments, name)
+    files = dict(_files(folder, found))
+    if not _HEX.fullmatch(name):
+        return
+    if DATA not in files or JOURNAL not in files:
+        # Nothing in it can be told to be right.
+        with suppress(Exception):
+            remove_partial(disk, folder)
+        return
+    digest = Digest("sha256", name)
+    size = sum(whole_blocks(allocated(info)) for info in files.values())
+    used_at = min(now, max(info.st_mtime for info in files.values()))
+    found.partials.append((key_of(Kind.PARTIAL, digest), size, used_at))
+    journal = read_file(disk, os.path.join(folder, JOURNAL), 64 << 20)
+    if journal is not None and read_journal(journal).is_whole:
+        found.complete.append(digest)

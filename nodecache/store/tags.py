@@ -1,0 +1,215 @@
+"""Tags and listings: small files by name, not by digest.
+
+What changes of a tag once a minute is when it was last checked. That alone is
+kept in memory and reaches the disk at most hourly: after a restart such a tag
+is asked upstream once more, which costs a HEAD.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections import OrderedDict
+from contextlib import suppress
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from nodecache.diskpool import shielded
+from nodecache.freshness import TagEntry
+from nodecache.limits import KIB, MIB
+from nodecache.reference import Repository, Tag
+from nodecache.seams import DiskPool, WallClock
+from nodecache.store.accounts import Accounts
+from nodecache.store.disk import Disk
+from nodecache.store.keys import record_key
+from nodecache.store.layout import Layout
+from nodecache.store.records import read_file, write_file
+from nodecache.store.room import Room
+
+#: Checks kept in memory; the one longest unused goes first.
+RECENT = 4096
+#: Seconds by which the check on disk may lag.
+LAG = 3600.0
+TAG_BYTES = 16 * KIB
+#: A body of at most 4 MiB, and its head line.
+LISTING_BYTES = 5 * MIB
+
+
+@attrs.frozen
+class StoredListing:
+    """A ``tags/list`` or ``referrers`` body as upstream sent it; ``fetched_at`` is wall clock."""
+
+    body: bytes
+    media_type: str
+    link: str | None
+    fetched_at: float
+    filters: str | None = None
+
+
+class Records:
+    """Files of names. ``read`` and ``write`` account for them like everything else."""
+
+    def __init__(
+        self, room: Room, layout: Layout, disk: Disk, pool: DiskPool, wall: WallClock
+    ) -> None:
+        self._room = room
+        self._accounts = room.accounts
+        self._layout = layout
+        self._disk = disk
+        self._pool = pool
+        self._wall = wall
+
+    async def read(self, path: str, most: int) -> bytes | None:
+        key = record_key(path, self._layout)
+        if not self._accounts.has(key):
+            return None
+        self._accounts.pin(key)
+        try:
+            touch = self._accounts.used(key)
+            found = await self._pool.run(lambda: self._read(path, most, touch))
+        finally:
+            self._accounts.unpin(key)
+        if found is None:
+            await self._room.drop(key)
+        return found
+
+    def _read(self, path: str, most: int, touch: float | None) -> bytes | None:
+        """Blocks."""
+        found = read_file(self._disk, path, most)
+        if found is not None and touch is not None:
+            with suppress(OSError):
+                self._disk.used_at(path, touch)
+        return found
+
+    async def write(self, path: str, data: bytes) -> None:
+        """Raises NoRoom, StoreFailure. Cancelling does not stop it."""
+        await shielded(Deferred.fromCoroutine(self._write(path, data)), bool)
+
+    async def _write(self, path: str, data: bytes) -> None:
+        key = record_key(path, self._layout)
+        reservation = await self._room.reserve(len(data))
+        try:
+            await self._room.settled(key)
+            now = self._wall()
+            scratch = self._layout.scratch
+            await self._pool.run(lambda: write_file(self._disk, scratch, path, data, now))
+            self._accounts.add(key, len(data), reserved=reservation.take())
+        finally:
+            reservation.release()
+
+    async def drop(self, path: str) -> None:
+        await self._room.drop(record_key(path, self._layout))
+
+
+class Tags:
+    def __init__(
+        self, records: Records, accounts: Accounts, layout: Layout, pool: DiskPool
+    ) -> None:
+        self._records = records
+        self._accounts = accounts
+        self._layout = layout
+        self._pool = pool
+        #: (as on disk, as last checked); they differ in ``checked_at`` only.
+        self._recent: OrderedDict[str, tuple[TagEntry, TagEntry]] = OrderedDict()
+
+    async def read(self, repository: Repository, tag: Tag) -> TagEntry | None:
+        """See ``Store.read_tag``."""
+        path = self._layout.tag(repository, tag)
+        found = await self._records.read(path, TAG_BYTES)
+        if found is None:
+            self._recent.pop(path, None)
+            return None
+        entry = TagEntry.from_json(found)
+        if entry is None:
+            await self.drop(repository, tag)
+            return None
+        on_disk, checked = self._recent.get(path, (entry, entry))
+        if on_disk != entry:
+            checked = entry
+        self._remember(path, entry, checked)
+        return checked
+
+    async def write(self, repository: Repository, tag: Tag, entry: TagEntry) -> None:
+        """See ``Store.write_tag``."""
+        path = self._layout.tag(repository, tag)
+        on_disk, _ = self._recent.get(path, (None, None))
+        if on_disk is None or not _differs_in_check_only(on_disk, entry):
+            await self._records.write(path, entry.to_json())
+            on_disk = entry
+        self._remember(path, on_disk, entry)
+
+    async def drop(self, repository: Repository, tag: Tag) -> None:
+        path = self._layout.tag(repository, tag)
+        self._recent.pop(path, None)
+        await self._records.drop(path)
+
+    def _remember(self, path: str, on_disk: TagEntry, checked: TagEntry) -> None:
+        self._recent[path] = (on_disk, checked)
+        self._recent.move_to_end(path)
+        if len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+
+    async def names(self, repository: Repository) -> list[str]:
+        """The tags of a repository that are here, in order."""
+        folder = self._layout.tag_folder(repository)
+
+        def listed() -> list[str]:
+            try:
+                return os.listdir(folder)
+            except OSError:
+                return []
+
+        names = await self._pool.run(listed)
+        return sorted(
+            name.removesuffix(".json")
+            for name in names
+            if self._accounts.has(record_key(os.path.join(folder, name), self._layout))
+        )
+
+    async def read_listing(self, repository: Repository, key: str) -> StoredListing | None:
+        """See ``Store.read_listing``."""
+        path = self._layout.listing(repository, key)
+        found = await self._records.read(path, LISTING_BYTES)
+        if found is None:
+            return None
+        listing = listing_from_bytes(found)
+        if listing is None:
+            await self._records.drop(path)
+        return listing
+
+    async def write_listing(self, repository: Repository, key: str, listing: StoredListing) -> None:
+        """See ``Store.write_listing``."""
+        path = self._layout.listing(repository, key)
+        await self._records.write(path, listing_to_bytes(listing))
+
+
+def _differs_in_check_only(on_disk: TagEntry, entry: TagEntry) -> bool:
+    if abs(entry.checked_at - on_disk.checked_at) >= LAG:
+        return False
+    return attrs.evolve(on_disk, checked_at=entry.checked_at) == entry
+
+
+def listing_to_bytes(listing: StoredListing) -> bytes:
+    """A line of JSON with the checksum of the body, then the body."""
+    head = {
+        "media_type": listing.media_type,
+        "link": listing.link,
+        "fetched_at": listing.fetched_at,
+        "filters": listing.filters,
+        "crc32": zlib.crc32(listing.body),
+    }
+    return json.dumps(head).encode() + b"\n" + listing.body
+
+
+def listing_from_bytes(data: bytes) -> StoredListing | None:
+    """None for anything that ``listing_to_bytes`` did not make."""
+    line, _, body = data.partition(b"\n")
+    try:
+        head = json.loads(line)
+        crc = head.pop("crc32")
+        listing = StoredListing(body=body, **head)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return listing if crc == zlib.crc32(body) else None
