@@ -82,5 +82,17 @@ class Shelf(Generic[K]):
         """Merge ``entries`` into the free ones, by last use."""
         here = ((k, size_of(packed), used_at_of(packed)) for k, packed in self.free.items())
         ordered = sorted(chain(here, entries), key=itemgetter(2))
-        self.free = {key: pack(size, used_at) for key, size, used_at in ordered}
+        self.free = _pack_all(ordered)
         self.free_bytes = sum(map(blocks, self.free.values()))
+
+
+def _pack_all(ordered: list[tuple[K, int, float]]) -> dict[K, int]:
+    """``pack`` for a million at a time: its checks are made once, for the ends."""
+    if not ordered:
+        return {}
+    if (
+        min(map(itemgetter(1), ordered)) < 0
+        or not 0 <= ordered[0][2] <= ordered[-1][2] < _STAMP_MOST
+    ):
+        return {key: pack(size, used_at) for key, size, used_at in ordered}
+    return {key: size << _STAMP_BITS | int(used_at) for key, size, used_at in ordered}
