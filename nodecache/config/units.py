@@ -79,7 +79,9 @@ def format_duration(seconds: float) -> str:
         factor = int(_SECONDS[unit] * 1000)
         if thousandths % factor == 0:
             return f"{thousandths // factor}{unit}"
-    return f"{thousandths}ms" if thousandths < 1000 else f"{thousandths / 1000:g}s"
+    if thousandths < 1000:
+        return f"{thousandths}ms"
+    return f"{thousandths / 1000:.3f}".rstrip("0") + "s"
 
 
 def format_size(size: int) -> str:
