@@ -77,6 +77,7 @@ class Face:
     nginx: Nginx
 
     def start(self) -> None:
+        """Idempotent."""
         self.nginx.start()
 
     def stop(self) -> None:
@@ -128,6 +129,14 @@ class Hub:
         self.plain.stop()
         self.registry.stop()
         self.tokens.stop()
+
+    def as_usual(self) -> None:
+        """Take back every knob that a test turned, and start what it stopped."""
+        self.tokens.as_usual()
+        for face in (self.plain, self.public):
+            face.nginx.as_usual()
+            face.start()
+        self.egress.connects.clear()
 
     def client_env(self) -> dict[str, str]:
         """With this environment Docker Hub's names lead a runtime to the public face."""

@@ -175,6 +175,8 @@ class Nginx:
         return self.folder / "asks.log"
 
     def start(self) -> None:
+        if self.child is not None and self.child.alive:
+            return
         need("nginx")
         if not _MODULE.exists():
             raise MissingPart("nginx's perl module is not installed")

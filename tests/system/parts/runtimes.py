@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from tests.system.parts import cri
 from tests.system.parts.images import Image, digest_of
 from tests.system.parts.processes import Child, CommandFailed, run
 from tests.system.parts.userlands import Userland
@@ -143,7 +144,11 @@ class Dockerd:
 
 @attrs.define
 class Containerd:
-    """containerd with a hosts.toml; ``default`` uses the ``_default`` folder, as kops writes it."""
+    """containerd with hosts.toml, pulled by ``ctr`` or, as a kubelet does it, by CRI.
+
+    ``default`` puts the mirror into the ``_default`` folder, as kops does for
+    ``"*"``, and pulls by CRI.
+    """
 
     setup: Setup
     default: bool = False
@@ -151,11 +156,15 @@ class Containerd:
 
     @property
     def name(self) -> str:
-        return f"containerd-{self.setup.userland.name}{'-default' if self.default else ''}"
+        return f"containerd-{self.setup.userland.name}{'-cri-default' if self.default else ''}"
 
     @property
     def _socket(self) -> str:
         return str(self.setup.folder / "containerd.sock")
+
+    @property
+    def _hosts(self) -> pathlib.Path:
+        return self.setup.folder / "certs.d"
 
     def start(self) -> None:
         self.setup.userland.need("containerd", "ctr")
@@ -178,10 +187,6 @@ class Containerd:
         self.daemon = self.setup.child("containerd", ["containerd", "--config", str(config)])
         self.daemon.ready(self._answers)
 
-    @property
-    def _hosts(self) -> pathlib.Path:
-        return self.setup.folder / "certs.d"
-
     def _answers(self) -> bool:
         try:
             return "Server" in self._ctr("version")
@@ -189,35 +194,35 @@ class Containerd:
             return False
 
     def _ctr(self, *words: str) -> str:
-        return self.setup.run(["ctr", "--address", self._socket, *words])
+        space = "k8s.io" if self.default else "default"
+        return self.setup.run(["ctr", "--address", self._socket, "--namespace", space, *words])
 
     def stop(self) -> None:
         if self.daemon is not None:
             self.daemon.stop()
 
     def pull(self, image: Image) -> None:
+        if self.default:
+            cri.pull_image(self._socket, image.reference)
+            return
         # The transfer service of containerd 2 would pull in the daemon, without hosts.toml.
         local = ["--local"] if self.setup.userland.name != "system" else []
         where = ["--hosts-dir", str(self._hosts), "--snapshotter", "native"]
         self._ctr("images", "pull", *local, *where, image.reference)
 
-    def check(self, image: Image) -> None:
-        for line in self._ctr("images", "ls").splitlines():
-            if line.startswith(image.reference):
-                assert line.split()[1:3] == [image.manifest.media_type, image.digest]
-                break
-        else:
-            raise AssertionError(f"{image.reference} is not among containerd's images")
-        for manifest in {image.manifest, image.platform()}:
-            assert self._content(manifest.digest) == manifest.body
+    def _images(self) -> list[list[str]]:
+        """Reference, media type and digest of each image."""
+        return [line.split()[:3] for line in self._ctr("images", "ls").splitlines()[1:]]
 
-    def _content(self, digest: str) -> bytes:
-        return self._ctr("content", "get", digest).encode()
+    def check(self, image: Image) -> None:
+        assert [image.reference, image.manifest.media_type, image.digest] in self._images()
+        for manifest in {image.manifest, image.platform()}:
+            assert self._ctr("content", "get", manifest.digest).encode() == manifest.body
 
     def remove(self, image: Image) -> None:
-        self._ctr("images", "rm", "--sync", image.reference)
-        left = self._ctr("content", "ls", "-q").split()
-        assert image.digest not in left
+        names = [name for name, _, digest in self._images() if digest == image.digest]
+        self._ctr("images", "rm", "--sync", *names)
+        assert image.digest not in self._ctr("content", "ls", "-q").split()
 
 
 @attrs.define

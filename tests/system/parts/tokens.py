@@ -62,6 +62,12 @@ class TokenServer:
     def realm(self) -> str:
         return f"http://{self.host}:{self.port}/token"
 
+    def as_usual(self) -> None:
+        """Back to tokens that live five minutes, without accounts; forget who asked."""
+        self.told_life, self.real_life, self.fails_with = 300, 300, None
+        for collection in (self.accounts, self.private, self.asks):
+            collection.clear()
+
     def start(self) -> None:
         outer = self
 
