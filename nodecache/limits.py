@@ -61,6 +61,11 @@ class Timeouts:
     marker: float = 10.0
     # Segments of blobs not whole go after this long unasked.
     partial_life: float = 86400.0
+    # Stored blobs are read again: so long after the start, and after each pass.
+    scrub_first: float = 600.0
+    scrub_rest: float = 86400.0
+    # Data of another release goes when that has not run for this long.
+    format_life: float = 604800.0
 
 
 @attrs.frozen
@@ -100,6 +105,8 @@ class Limits:
     # Held back from readers of a whole body until the digest is known.
     tail: int = 64 * KIB
     disk_threads: int = 4
+    # Bytes a second at which stored blobs are read again.
+    scrub_rate: int = 8 * MIB
     # Memory for hot manifests.
     hot_manifest_bytes: int = 8 * MIB
 

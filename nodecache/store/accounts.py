@@ -86,6 +86,8 @@ class Accounts:
 
     def used(self, key: Key) -> float | None:
         """Record a use; returns the time to write to its file when that is due."""
+        if key not in self.ledger:
+            return None
         now = self._wall()
         last = self._touched.setdefault(key, self.ledger.used_at(key) or 0)
         self.ledger.touch(key, now)

@@ -7,18 +7,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 
 from nodecache.diskpool import acquire
 from nodecache.events import CorruptionFound, DiskFailed
 from nodecache.failures import StoreFailure
-from nodecache.limits import Timeouts
 from nodecache.reference import Digest
-from nodecache.seams import DiskPool, Observe, Readable
-from nodecache.store.disk import Disk
+from nodecache.seams import Readable
+from nodecache.store.ground import Ground
 from nodecache.store.keys import Key, Kind, digest_of, key_of
-from nodecache.store.layout import Layout
-from nodecache.store.owned import Owned
 from nodecache.store.room import Room
 from nodecache.store.verify import Damaged, hash_file, open_whole
 
@@ -68,26 +65,10 @@ class StoredBlob(Readable):
 class Blobs:
     """The whole blobs of a store."""
 
-    def __init__(
-        self,
-        room: Room,
-        layout: Layout,
-        disk: Disk,
-        pool: DiskPool,
-        clock: IReactorTime,
-        observe: Observe,
-        owned: Owned,
-        timeouts: Timeouts,
-    ) -> None:
+    def __init__(self, ground: Ground, room: Room) -> None:
+        self._ground = ground
         self._room = room
         self._accounts = room.accounts
-        self._layout = layout
-        self._disk = disk
-        self._pool = pool
-        self._clock = clock
-        self._observe = observe
-        self._owned = owned
-        self._timeouts = timeouts
         self._checks: dict[Key, list[Deferred[None]]] = {}
         self._graces: set[IDelayedCall] = set()
 
@@ -112,18 +93,18 @@ class Blobs:
         return StoredBlob(fd, size, lambda blob: self._closed(key, blob))
 
     async def _opened(self, key: Key, size: int) -> int | None:
-        path = self._layout.blob(digest_of(key))
+        path = self._ground.layout.blob(digest_of(key))
         touch = self._accounts.used(key)
 
         def job() -> int:
-            fd = open_whole(self._disk, path, size)
+            fd = open_whole(self._ground.disk, path, size)
             if touch is not None:
                 with suppress(OSError):  # a file of another user, a folder gone read-only
-                    self._disk.used_at(fd, touch)
+                    self._ground.disk.used_at(fd, touch)
             return fd
 
         try:
-            return await acquire(self._pool, job, os.close)
+            return await acquire(self._ground.pool, job, os.close)
         except Damaged:
             await self.lost(key, "read")
             return None
@@ -138,13 +119,13 @@ class Blobs:
             self._graces.discard(call)
             self._accounts.unpin(key)
 
-        call = self._clock.callLater(self._timeouts.grace_pin, over)
+        call = self._ground.clock.callLater(self._ground.timeouts.grace_pin, over)
         self._graces.add(call)
 
     async def lost(self, key: Key, found_by: str) -> None:
         """The file behind an entry is no good: remove both, and tell."""
         if self._accounts.has(key):
-            self._observe(
+            self._ground.observe(
                 CorruptionFound(kind="blob", digest=str(digest_of(key)), found_by=found_by)
             )
             await self._room.drop(key)
@@ -161,7 +142,7 @@ class Blobs:
         if waiting is not None:
             waiter: Deferred[None] = Deferred(waiting.remove)
             waiting.append(waiter)
-            waiter.addTimeout(self._timeouts.answer / 2, self._clock)
+            waiter.addTimeout(self._ground.timeouts.answer / 2, self._ground.clock)
             try:
                 await waiter
             except TimeoutError as error:
@@ -172,7 +153,7 @@ class Blobs:
     def begin_check(self, key: Key) -> Deferred[None]:
         """Hash a suspect on the store's account; one check of a blob at a time."""
         self._checks[key] = []
-        return self._owned.start(self._check(key))
+        return self._ground.owned.start(self._check(key))
 
     async def check_suspects(self) -> None:
         """Hash all suspects, those used last first."""
@@ -188,7 +169,7 @@ class Blobs:
             self._accounts.suspects.discard(key)
         except StoreFailure as failure:
             # It stays a suspect, to be checked when it is next asked for.
-            self._observe(DiskFailed(operation="check", reason=str(failure)))
+            self._ground.observe(DiskFailed(operation="check", reason=str(failure)))
         finally:
             for waiter in self._checks.pop(key):
                 waiter.callback(None)
@@ -201,9 +182,9 @@ class Blobs:
         if size is None:
             return True
         digest = digest_of(key)
-        path = self._layout.blob(digest)
+        path = self._ground.layout.blob(digest)
         try:
-            found = await hash_file(self._pool, self._disk, path, size, pause)
+            found = await hash_file(self._ground.pool, self._ground.disk, path, size, pause)
         except Damaged:
             return False
         return found == digest.hex

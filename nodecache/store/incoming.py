@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+import functools
 
-from nodecache.diskpool import shielded
+from twisted.internet.defer import DeferredSemaphore
+
 from nodecache.events import CorruptionFound
 from nodecache.failures import StoreFailure
 from nodecache.reference import Digest
-from nodecache.seams import DiskPool, Observe, WallClock
-from nodecache.store.disk import Disk
+from nodecache.store.ground import Ground
 from nodecache.store.keys import Key, Kind, key_of
-from nodecache.store.layout import Layout
+from nodecache.store.life import Life
 from nodecache.store.partial import Partial, State
 from nodecache.store.room import Reservation, Room
 
@@ -22,22 +22,11 @@ COMMITS = 2
 class Incoming:
     """``open`` partials by their key, until they are seen to be closed."""
 
-    def __init__(
-        self,
-        room: Room,
-        layout: Layout,
-        disk: Disk,
-        pool: DiskPool,
-        wall: WallClock,
-        observe: Observe,
-    ) -> None:
+    def __init__(self, ground: Ground, room: Room, life: Life) -> None:
+        self._ground = ground
         self._room = room
         self._accounts = room.accounts
-        self._layout = layout
-        self._disk = disk
-        self._pool = pool
-        self._wall = wall
-        self._observe = observe
+        self._life = life
         self._open: dict[Key, Partial | None] = {}
         #: Still read through their own descriptor; their blobs are pinned.
         self._committed: list[Partial] = []
@@ -67,29 +56,40 @@ class Incoming:
         if key in self._open:
             raise StoreFailure(f"the partial of {digest} is still open")
         self._open[key] = None
-        return await shielded(Deferred.fromCoroutine(self._opened(key, digest)), Partial.keep)
+        return await self._ground.owned.shielded(self._opened(key, digest), Partial.keep)
 
     async def _opened(self, key: Key, digest: Digest) -> Partial:
         try:
             await self._room.settled(key)
             # From here on its bytes are in the reservation of whoever fills it.
             self._accounts.forget([key])
-            folder = self._layout.partial(digest)
-            partial = await self._pool.run(lambda: Partial(self._disk, digest, folder))
+            folder = self._ground.layout.partial(digest)
+            partial = await self._ground.pool.run(
+                lambda: Partial(self._ground.disk, digest, folder)
+            )
         except BaseException:
             del self._open[key]
             raise
         self._open[key] = partial
-        for index in sorted(partial.known.segments):
-            if not await self._pool.run(lambda index=index: partial.check(index)):  # type: ignore[misc]  # mypy can not infer a lambda with a default
-                self._observe(
-                    CorruptionFound(kind="segment", digest=str(digest), found_by="resume")
-                )
+        try:
+            await self._check(partial)
+        except BaseException:
+            partial.keep()
+            raise
         return partial
+
+    async def _check(self, partial: Partial) -> None:
+        """Read again what the journal says is there; a job for each segment."""
+        for index in sorted(partial.known.segments):
+            if not await self._ground.pool.run(functools.partial(partial.check, index)):
+                digest = str(partial.digest)
+                self._ground.observe(
+                    CorruptionFound(kind="segment", digest=digest, found_by="resume")
+                )
 
     async def commit(self, partial: Partial, reservation: Reservation, size: int) -> None:
         """See ``Store.commit``."""
-        await shielded(Deferred.fromCoroutine(self._commit(partial, reservation, size)), bool)
+        await self._ground.owned.shielded(self._commit(partial, reservation, size))
 
     async def _commit(self, partial: Partial, reservation: Reservation, size: int) -> None:
         if size > reservation.size:
@@ -107,11 +107,12 @@ class Incoming:
         self._accounts.add(key, size, reserved=reserved)
 
     async def _renamed(self, partial: Partial, size: int) -> None:
-        path = self._layout.blob(partial.digest)
-        now = self._wall()
+        path = self._ground.layout.blob(partial.digest)
+        now = self._ground.wall()
         await self._commits.acquire()
         try:
             await self._room.settled(key_of(Kind.BLOB, partial.digest))
-            await self._pool.run(lambda: partial.commit(path, size, now))
+            await self._life.mark_before(now)
+            await self._ground.pool.run(lambda: partial.commit(path, size, now))
         finally:
             self._commits.release()

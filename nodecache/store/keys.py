@@ -5,11 +5,11 @@ Bytes, because there may be a million of them in memory.
 
 from __future__ import annotations
 
-import os.path
+import os
 from enum import Enum
 from typing import TypeAlias
 
-from nodecache.reference import Digest
+from nodecache.reference import Digest, Repository, Tag
 from nodecache.store.layout import Layout
 
 Key: TypeAlias = bytes
@@ -42,7 +42,12 @@ def key_of(kind: Kind, digest: Digest) -> Key:
 
 def record_key(path: str, layout: Layout) -> Key:
     """The key of a tag or listing that lies at ``path``."""
-    return Kind.RECORD.code + os.path.relpath(path, layout.tags).encode()
+    return Kind.RECORD.code + os.fsencode(os.path.relpath(path, layout.tags))
+
+
+def tag_key(layout: Layout, repository: Repository, tag: Tag) -> Key:
+    """The key of a tag."""
+    return record_key(layout.tag(repository, tag), layout)
 
 
 def kind_of(key: Key) -> Kind:
@@ -58,7 +63,7 @@ def digest_of(key: Key) -> Digest:
 def name_of(key: Key) -> str:
     """For people: the digest, or the path of a tag."""
     if kind_of(key) is Kind.RECORD:
-        return key[1:].decode()
+        return key[1:].decode("utf-8", "replace")
     return f"sha256:{key[1:].hex()}"
 
 
@@ -66,7 +71,7 @@ def files_of(key: Key, layout: Layout) -> tuple[str, ...]:
     """The files of an entry; for a partial, its folder."""
     kind = kind_of(key)
     if kind is Kind.RECORD:
-        return (os.path.join(layout.tags, key[1:].decode()),)
+        return (os.path.join(layout.tags, os.fsdecode(key[1:])),)
     digest = digest_of(key)
     if kind is Kind.BLOB:
         return (layout.blob(digest),)

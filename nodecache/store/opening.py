@@ -7,9 +7,13 @@ import os
 import attrs
 
 from nodecache.diskpool import acquire
+from nodecache.events import CorruptionFound, DiskFailed
 from nodecache.failures import DataFolderError
-from nodecache.seams import DiskPool, WallClock
+from nodecache.seams import DiskPool
+from nodecache.store.accounts import Accounts
 from nodecache.store.disk import Disk
+from nodecache.store.ground import Ground
+from nodecache.store.keys import Kind, kind_of
 from nodecache.store.layout import Layout
 from nodecache.store.lock import FolderLock
 from nodecache.store.marker import Marker, read_marker
@@ -32,10 +36,10 @@ class Opened:
     suspect_after: float | None
 
 
-async def open_folder(layout: Layout, disk: Disk, pool: DiskPool, wall: WallClock) -> Opened:
+async def open_folder(ground: Ground) -> Opened:
     """Raises DataFolderError."""
-    now = wall()
-    return await acquire(pool, lambda: _open(layout, disk, now), _abandon)
+    now = ground.wall()
+    return await acquire(ground.pool, lambda: _open(ground.layout, ground.disk, now), _abandon)
 
 
 def _open(layout: Layout, disk: Disk, now: float) -> Opened:
@@ -51,6 +55,8 @@ def _open(layout: Layout, disk: Disk, now: float) -> Opened:
             raise
     except DataFolderError as error:
         raise DataFolderError(f"data folder {root}: {error}") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DataFolderError(f"data folder {root}: {error.filename} is not a folder") from error
     except OSError as error:
         where = error.filename or root
         raise DataFolderError(f"data folder {root}: {where}: {error.strerror}") from error
@@ -76,7 +82,7 @@ def _abandon(opened: Opened) -> None:
     opened.lock.release()
 
 
-async def close_folder(opened: Opened, pool: DiskPool, *, clean: bool) -> None:
+async def close_folder(pool: DiskPool, opened: Opened, *, clean: bool) -> None:
     """``clean``: the next start may trust all that is here."""
 
     def close() -> None:
@@ -86,3 +92,21 @@ async def close_folder(opened: Opened, pool: DiskPool, *, clean: bool) -> None:
         opened.lock.release()
 
     await pool.run(close)
+
+
+def believe(ground: Ground, accounts: Accounts, opened: Opened) -> None:
+    """Book what the scan found, and tell what was wrong with it."""
+    found, after = opened.found, opened.suspect_after
+    accounts.load(found.entries)
+    accounts.load(found.partials, partial=True)
+    if after is not None:
+        accounts.suspects.update(
+            key
+            for key, _, used_at in found.entries
+            if used_at >= after and kind_of(key) is Kind.BLOB
+        )
+    for name in found.empty:
+        ground.observe(CorruptionFound(kind="blob", digest=f"sha256:{name}", found_by="scan"))
+    for problem in found.problems:
+        ground.observe(DiskFailed(operation="scan", reason=problem))
+    accounts.tell()

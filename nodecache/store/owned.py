@@ -2,43 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure as Reason
 
+from nodecache.diskpool import shielded
 from nodecache.events import Unexpected
 from nodecache.seams import Observe
 
+T = TypeVar("T")
+
+
+def nothing(result: object) -> None:
+    """What there is to do about a result that needs no closing."""
+    del result
+
 
 class Owned:
-    """Coroutines under way. A failure of one is told as a bug: they see to their own."""
+    """Coroutines under way, whoever waits for them."""
 
     def __init__(self, observe: Observe) -> None:
         self._observe = observe
-        self._running: set[Deferred[None]] = set()
+        self._running: set[Deferred[Any]] = set()
         self._waiting: list[Deferred[None]] = []
 
     def start(self, work: Coroutine[Any, Any, None]) -> Deferred[None]:
-        """Begin ``work``; the Deferred is for cancelling it."""
+        """Begin ``work`` for nobody; the Deferred never fails and is there for cancelling it.
+
+        Its failures are told as bugs: it sees to those that it foresees.
+        """
+        running = self._begun(work)
+        running.addErrback(self._failed)
+        return running
+
+    def shielded(
+        self, work: Coroutine[Any, Any, T], dispose: Callable[[T], object] = nothing
+    ) -> Deferred[T]:
+        """Begin ``work``; cancelling the Deferred does not stop it.
+
+        What it then brings is given to ``dispose``.
+        """
+        return shielded(self._begun(work), dispose)
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> Deferred[T]:
         running = Deferred.fromCoroutine(work)
         self._running.add(running)
-        running.addErrback(self._failed)
-        running.addCallback(lambda _: self._over(running))
-        return running
+
+        def over(result: T | Reason) -> T | Reason:
+            self._running.discard(running)
+            if not self._running:
+                waiting, self._waiting = self._waiting, []
+                for each in waiting:
+                    each.callback(None)
+            return result
+
+        return running.addBoth(over)
 
     def _failed(self, reason: Reason) -> None:
         if reason.check(CancelledError) is None:
-            error = f"{reason.type.__name__ if reason.type else ''}: {reason.getErrorMessage()}"
+            error = f"{type(reason.value).__name__}: {reason.getErrorMessage()}"
             self._observe(Unexpected(where="store", error=error, trace=reason.getTraceback()))
-
-    def _over(self, running: Deferred[None]) -> None:
-        self._running.discard(running)
-        if not self._running:
-            waiting, self._waiting = self._waiting, []
-            for each in waiting:
-                each.callback(None)
 
     async def finished(self) -> None:
         """Returns when nothing is under way."""

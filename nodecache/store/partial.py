@@ -20,6 +20,7 @@ from enum import Enum
 
 from nodecache.eviction import whole_blocks
 from nodecache.failures import StoreFailure
+from nodecache.limits import MIB
 from nodecache.reference import Digest
 from nodecache.segments import block_spans, segment_span
 from nodecache.store.disk import FULL, Disk, allocated, translated, write_all
@@ -28,6 +29,8 @@ from nodecache.store.records import ensure_folder
 
 DATA = "data"
 JOURNAL = "journal"
+#: A journal of 50 bytes a segment and more belongs to no blob that exists.
+JOURNAL_BYTES = 64 * MIB
 
 
 class State(Enum):
@@ -74,7 +77,7 @@ class Partial:
         return os.path.join(self.folder, name)
 
     def _read_journal(self) -> Known:
-        size = self._disk.stat(self._journal).st_size
+        size = min(self._disk.stat(self._journal).st_size, JOURNAL_BYTES)
         return read_journal(self._disk.pread(self._journal, size, 0))
 
     def _measure(self) -> int:
@@ -186,10 +189,18 @@ class Partial:
             self._close(State.RELEASED)
 
     def discard(self) -> None:
-        """Close it and remove it from disk; idempotent. Of a committed one nothing is removed."""
+        """Close it and remove it from disk; idempotent. Of a committed one nothing is removed.
+
+        Raises StoreFailure when it can not be removed; it is closed nevertheless.
+        """
         if self.state is State.OPEN:
+            try:
+                remove_partial(self._disk, self.folder)
+            except StoreFailure:
+                self.allocated = self._measured_or_guessed()
+                self._close(State.KEPT)
+                raise
             self._close(State.DISCARDED)
-            remove_partial(self._disk, self.folder)
         elif self.state is State.COMMITTED:
             self._close(State.RELEASED)
 
@@ -201,24 +212,22 @@ class Partial:
 
     def _close(self, state: State) -> None:
         committed = self.state is State.COMMITTED
-        self.state = state
         for fd in (self.fd,) if committed else (self.fd, self._journal):
             # What close has to say about earlier writes, fsync has said or the checksums will.
             try:
                 self._disk.close(fd)
             except OSError:
                 continue
+        # Last: from here on the folder may be another's.
+        self.state = state
 
 
 def remove_partial(disk: Disk, folder: str) -> None:
     """Remove a partial blob from disk. Raises StoreFailure; what is gone already is no failure."""
     with translated("remove a partial blob"):
-        for path in (os.path.join(folder, JOURNAL), os.path.join(folder, DATA)):
-            try:
-                disk.unlink(path)
-            except FileNotFoundError:
-                continue
         try:
+            for name in os.listdir(folder):
+                disk.unlink(os.path.join(folder, name))
             disk.rmdir(folder)
         except FileNotFoundError:
             return

@@ -6,7 +6,11 @@ import os
 from contextlib import suppress
 from itertools import count
 
+from nodecache.limits import KIB
 from nodecache.store.disk import Disk, translated, write_all
+
+#: The longest file of a tag that is believed.
+TAG_BYTES = 16 * KIB
 
 _NUMBERS = count()
 

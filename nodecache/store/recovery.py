@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
 from nodecache.events import CorruptionFound, DiskFailed
 from nodecache.failures import StoreFailure
 from nodecache.reference import Digest
-from nodecache.seams import DiskPool, Observe
 from nodecache.segments import segment_count
-from nodecache.store.disk import Disk
+from nodecache.store.ground import Ground
 from nodecache.store.incoming import Incoming
 from nodecache.store.partial import Partial
 from nodecache.store.room import Room
@@ -28,20 +26,12 @@ class Recovery:
     """``pending`` are the digests whose partials are still to be looked at."""
 
     def __init__(
-        self,
-        pending: Iterable[Digest],
-        room: Room,
-        incoming: Incoming,
-        disk: Disk,
-        pool: DiskPool,
-        observe: Observe,
+        self, ground: Ground, room: Room, incoming: Incoming, pending: Iterable[Digest]
     ) -> None:
-        self._pending: dict[Digest, list[Deferred[None]]] = {each: [] for each in pending}
+        self._ground = ground
         self._room = room
         self._incoming = incoming
-        self._disk = disk
-        self._pool = pool
-        self._observe = observe
+        self._pending: dict[Digest, list[Deferred[None]]] = {each: [] for each in pending}
 
     async def run(self) -> None:
         """Look at them one after the other."""
@@ -49,19 +39,19 @@ class Recovery:
             try:
                 await self._recover(digest)
             except StoreFailure as failure:
-                self._observe(DiskFailed(operation="recover", reason=str(failure)))
+                self._ground.observe(DiskFailed(operation="recover", reason=str(failure)))
             finally:
                 for waiter in self._pending.pop(digest):
                     waiter.callback(None)
 
-    async def settled(self, digest: Digest, clock: IReactorTime, patience: float) -> None:
-        """Returns once ``digest`` was looked at. Raises StoreFailure after ``patience`` seconds."""
+    async def settled(self, digest: Digest) -> None:
+        """Returns once ``digest`` was looked at. Raises StoreFailure when that takes too long."""
         waiting = self._pending.get(digest)
         if waiting is None:
             return
         waiter: Deferred[None] = Deferred(waiting.remove)
         waiting.append(waiter)
-        waiter.addTimeout(patience, clock)
+        waiter.addTimeout(self._ground.timeouts.answer / 2, self._ground.clock)
         try:
             await waiter
         except TimeoutError as error:
@@ -78,17 +68,17 @@ class Recovery:
                 reservation = await self._room.reserve(total)
                 await self._incoming.commit(partial, reservation, total)
             else:
-                self._observe(
+                self._ground.observe(
                     CorruptionFound(kind="segment", digest=str(digest), found_by="resume")
                 )
-                await self._pool.run(partial.discard)
+                await self._ground.pool.run(partial.discard)
         finally:
-            await self._pool.run(partial.keep)
+            await self._ground.pool.run(partial.keep)
             self._incoming.reap()
 
     async def _is_right(self, partial: Partial, total: int) -> bool:
         try:
-            found = await hash_file(self._pool, self._disk, partial.path, total)
+            found = await hash_file(self._ground.pool, self._ground.disk, partial.path, total)
         except Damaged:
             return False
         return found == partial.digest.hex

@@ -4,7 +4,7 @@ The ledger decides; here its victims are unlinked. Three things can happen
 between a decision and its unlink, and each has its answer: another decision
 (they are taken one at a time), a new file of the same name (writers wait for
 ``settled``), a file that can not be unlinked (it goes back into the ledger as
-the youngest, and is hidden).
+the youngest, and is hidden if it was no good).
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred, DeferredLock
 
-from nodecache.diskpool import shielded
 from nodecache.events import DiskFailed, Evicted
 from nodecache.failures import NoRoom, StoreFailure
-from nodecache.seams import DiskPool, Observe, WallClock
 from nodecache.store.accounts import Accounts, Gone
-from nodecache.store.disk import Disk, Space, translated
+from nodecache.store.disk import Space, translated
+from nodecache.store.ground import Ground
 from nodecache.store.keys import Key, Kind, files_of, kind_of, name_of
-from nodecache.store.layout import Layout
 from nodecache.store.partial import remove_partial
 
 #: Kubelets evict pods under 5% of free inodes; we stay above that.
@@ -75,33 +73,19 @@ class Room:
     of the reserved bytes are on disk already.
     """
 
-    def __init__(
-        self,
-        accounts: Accounts,
-        layout: Layout,
-        disk: Disk,
-        pool: DiskPool,
-        wall: WallClock,
-        observe: Observe,
-        *,
-        floor: int,
-    ) -> None:
+    def __init__(self, ground: Ground, accounts: Accounts, *, floor: int) -> None:
         self.accounts = accounts
         self.floor = floor
         self.written: Callable[[], int] = int
         #: As last seen.
         self.space = Space(0, 0, None, None)
-        self._layout = layout
-        self._disk = disk
-        self._pool = pool
-        self._wall = wall
-        self._observe = observe
+        self._ground = ground
         self._turn = DeferredLock()
         self._leaving: dict[Key, list[Deferred[None]]] = {}
 
     def reserve(self, size: int) -> Deferred[Reservation]:
         """Evicts as needed. Fails with NoRoom. Cancelled, it gives back what comes of it."""
-        return shielded(Deferred.fromCoroutine(self._reserve(size)), Reservation.release)
+        return self._ground.owned.shielded(self._reserve(size), Reservation.release)
 
     async def _reserve(self, size: int) -> Reservation:
         await self._turn.acquire()
@@ -147,9 +131,9 @@ class Room:
     async def _look(self) -> None:
         def look() -> Space:
             with translated("look at free space"):
-                return self._disk.space(self._layout.home)
+                return self._ground.disk.space(self._ground.layout.home)
 
-        self.space = await self._pool.run(look)
+        self.space = await self._ground.pool.run(look)
 
     def _unwritten(self) -> int:
         return max(0, self.accounts.ledger.reserved - self.written())
@@ -163,22 +147,22 @@ class Room:
 
     def drop(self, key: Key) -> Deferred[None]:
         """Remove an entry that is no good. Cancelling does not stop it."""
-        return shielded(Deferred.fromCoroutine(self._drop(key)), bool)
+        return self._ground.owned.shielded(self._drop(key))
 
     async def _drop(self, key: Key) -> None:
         gone = self.accounts.forget([key])
         for each in gone:
             self.accounts.haunt(each)
-        await self._unlink(gone, evicted=False)
+        await self._unlink(gone, dropped=True)
 
     async def settled(self, key: Key) -> None:
         """Returns when no unlink of ``key`` is under way."""
         while key in self._leaving:
-            waiter: Deferred[None] = Deferred()
+            waiter: Deferred[None] = Deferred(self._leaving[key].remove)
             self._leaving[key].append(waiter)
             await waiter
 
-    async def _unlink(self, gone: Sequence[Gone], *, evicted: bool = True) -> bool:
+    async def _unlink(self, gone: Sequence[Gone], *, dropped: bool = False) -> bool:
         """True if all of them went; those that did not are back in the ledger."""
         for each in gone:
             self._leaving.setdefault(each.key, [])
@@ -190,7 +174,9 @@ class Room:
                 if error is not None:
                     stuck += 1
                     self._put_back(each, error)
-                elif evicted:
+                    if dropped:
+                        self.accounts.hidden.add(each.key)
+                elif not dropped:
                     self._tell_evicted(each)
                 self._left(each.key)
         if gone:
@@ -199,16 +185,16 @@ class Room:
 
     async def _removed(self, batch: Sequence[Gone]) -> list[StoreFailure | None]:
         try:
-            return await self._pool.run(lambda: [self._remove(each.key) for each in batch])
+            return await self._ground.pool.run(lambda: [self._remove(each.key) for each in batch])
         except StoreFailure as failure:  # the threads are stopped
             return [failure] * len(batch)
 
     def _remove(self, key: Key) -> StoreFailure | None:
         """Blocks."""
         try:
-            for path in files_of(key, self._layout):
+            for path in files_of(key, self._ground.layout):
                 if kind_of(key) is Kind.PARTIAL:
-                    remove_partial(self._disk, path)
+                    remove_partial(self._ground.disk, path)
                 else:
                     self._unlink_file(path)
         except StoreFailure as failure:
@@ -218,26 +204,24 @@ class Room:
     def _unlink_file(self, path: str) -> None:
         with translated(f"remove {path}"):
             try:
-                self._disk.unlink(path)
+                self._ground.disk.unlink(path)
             except (FileNotFoundError, NotADirectoryError):
                 return
 
     def _put_back(self, each: Gone, failure: StoreFailure) -> None:
         self.accounts.add(each.key, each.size)
-        self.accounts.hidden.add(each.key)
-        self._observe(DiskFailed(operation="evict", reason=str(failure)))
+        self._ground.observe(DiskFailed(operation="evict", reason=str(failure)))
 
     def _tell_evicted(self, each: Gone) -> None:
-        self._observe(
+        self._ground.observe(
             Evicted(
                 kind=kind_of(each.key).label,
                 digest=name_of(each.key),
                 bytes=each.size,
-                idle_seconds=max(0.0, self._wall() - each.used_at),
+                idle_seconds=max(0.0, self._ground.wall() - each.used_at),
             )
         )
 
     def _left(self, key: Key) -> None:
         for waiter in self._leaving.pop(key, []):
-            if not waiter.called:
-                waiter.callback(None)
+            waiter.callback(None)

@@ -16,13 +16,14 @@ from contextlib import suppress
 import attrs
 
 from nodecache.eviction import BLOCK, whole_blocks
+from nodecache.freshness import TagEntry
 from nodecache.reference import Digest
 from nodecache.store.disk import Disk, allocated
 from nodecache.store.journal import read_journal
 from nodecache.store.keys import Key, Kind, key_of, record_key
 from nodecache.store.layout import Layout
-from nodecache.store.partial import DATA, JOURNAL, remove_partial
-from nodecache.store.records import read_file
+from nodecache.store.partial import DATA, JOURNAL, JOURNAL_BYTES, remove_partial
+from nodecache.store.records import TAG_BYTES, read_file
 
 Entry = tuple[Key, int, float]
 
@@ -36,15 +37,21 @@ class Found:
     """Entries are (key, size, time of last use).
 
     ``complete`` are partials that seem to have all of their segments;
+    ``pinned`` are (key, digest) of pinned tags;
     ``empty`` are digests of blobs that lost their bytes, and are removed.
     """
 
     entries: list[Entry] = attrs.field(factory=list)
     partials: list[Entry] = attrs.field(factory=list)
     complete: list[Digest] = attrs.field(factory=list)
-    pinned: list[str] = attrs.field(factory=list)
+    pinned: list[tuple[Key, str]] = attrs.field(factory=list)
     empty: list[str] = attrs.field(factory=list)
     problems: list[str] = attrs.field(factory=list)
+
+
+def blob_name(name: str) -> bool:
+    """Whether a file of that name can be a blob (or the body of a manifest)."""
+    return _HEX.fullmatch(name) is not None
 
 
 def scan(disk: Disk, layout: Layout, now: float) -> Found:
@@ -55,7 +62,7 @@ def scan(disk: Disk, layout: Layout, now: float) -> Found:
         _scan_blobs(disk, os.path.join(layout.blobs, shard), now, found)
     for shard in _folders(layout.manifests, found):
         _scan_manifests(disk, os.path.join(layout.manifests, shard), now, found)
-    _scan_records(layout, now, found)
+    _scan_records(disk, layout, now, found)
     for name in _folders(layout.segments, found):
         _scan_partial(disk, layout, name, now, found)
     return found
@@ -100,7 +107,7 @@ def _scan_blobs(disk: Disk, folder: str, now: float, found: Found) -> None:
     append = found.entries.append
     code = Kind.BLOB.code
     for name, info in _files(folder, found):
-        if not name.startswith(shard) or not _HEX.fullmatch(name):
+        if not blob_name(name) or not name.startswith(shard):
             continue
         if info.st_size == 0 and name != EMPTY:
             found.empty.append(name)
@@ -124,16 +131,26 @@ def _scan_manifests(disk: Disk, folder: str, now: float, found: Found) -> None:
             found.entries.append((key, size, min(now, info.st_mtime)))
 
 
-def _scan_records(layout: Layout, now: float, found: Found) -> None:
+def _scan_records(disk: Disk, layout: Layout, now: float, found: Found) -> None:
     """Tags and listings; folders that became empty are removed."""
     for folder, _, _ in os.walk(layout.tags, topdown=False):
         if os.path.basename(folder) in ("_tags", "_listings"):
             for name, info in _files(folder, found):
                 key = record_key(os.path.join(folder, name), layout)
                 found.entries.append((key, info.st_size, min(now, info.st_mtime)))
+                if name.endswith(".json"):
+                    _look_for_pin(disk, os.path.join(folder, name), key, found)
         if folder != layout.tags:
             with suppress(OSError):
                 os.rmdir(folder)
+
+
+def _look_for_pin(disk: Disk, path: str, key: Key, found: Found) -> None:
+    data = read_file(disk, path, TAG_BYTES)
+    if data is not None and b'"pinned":true' in data:
+        entry = TagEntry.from_json(data)
+        if entry is not None and entry.pinned:
+            found.pinned.append((key, entry.digest))
 
 
 def _scan_partial(disk: Disk, layout: Layout, name: str, now: float, found: Found) -> None:
@@ -150,6 +167,6 @@ def _scan_partial(disk: Disk, layout: Layout, name: str, now: float, found: Foun
     size = sum(whole_blocks(allocated(info)) for info in files.values())
     used_at = min(now, max(info.st_mtime for info in files.values()))
     found.partials.append((key_of(Kind.PARTIAL, digest), size, used_at))
-    journal = read_file(disk, os.path.join(folder, JOURNAL), 64 << 20)
+    journal = read_file(disk, os.path.join(folder, JOURNAL), JOURNAL_BYTES)
     if journal is not None and read_journal(journal).is_whole:
         found.complete.append(digest)

@@ -10,27 +10,31 @@ from __future__ import annotations
 import os
 
 import attrs
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 
-from nodecache.events import CorruptionFound, DiskFailed
-from nodecache.failures import StoreFailure
 from nodecache.freshness import TagEntry
 from nodecache.limits import Limits, Timeouts
 from nodecache.reference import Digest, Repository, Tag
 from nodecache.seams import DiskPool, Observe, WallClock
 from nodecache.store.accounts import Accounts
 from nodecache.store.blobs import Blobs, StoredBlob
-from nodecache.store.disk import Disk, translated
+from nodecache.store.disk import Disk
+from nodecache.store.formats import remove_old_formats
+from nodecache.store.ground import Ground
+from nodecache.store.holds import Holds
 from nodecache.store.incoming import Incoming
-from nodecache.store.keys import Kind, key_of, kind_of
+from nodecache.store.keys import Kind, key_of, tag_key
 from nodecache.store.layout import Layout
+from nodecache.store.life import Life
 from nodecache.store.manifests import Manifests, StoredManifest
-from nodecache.store.opening import Opened, close_folder, open_folder
+from nodecache.store.opening import Opened, believe, close_folder, open_folder
 from nodecache.store.owned import Owned
 from nodecache.store.partial import Partial
 from nodecache.store.recovery import Recovery
 from nodecache.store.room import Reservation, Room
-from nodecache.store.tags import Records, StoredListing, Tags
+from nodecache.store.scrub import Scrub
+from nodecache.store.tags import StoredListing, Tags
 
 
 @attrs.frozen
@@ -48,46 +52,25 @@ class Usage:
 class Store:
     """One data folder, owned by this process. Made by ``Store.open``, ended by ``close``."""
 
-    def __init__(
-        self,
-        opened: Opened,
-        disk: Disk,
-        pool: DiskPool,
-        clock: IReactorTime,
-        wall: WallClock,
-        observe: Observe,
-        *,
-        cap: int,
-        floor: int,
-        timeouts: Timeouts,
-        limits: Limits,
-    ) -> None:
-        """``opened`` is a folder that is locked, marked and scanned."""
-        layout = opened.layout
+    def __init__(self, ground: Ground, opened: Opened, *, cap: int, floor: int) -> None:
+        """``opened`` is the folder: locked, marked and scanned."""
         #: The stop before was not clean.
         self.unclean = opened.suspect_after is not None
-        self._opened = opened
-        self._disk = disk
-        self._pool = pool
-        self._clock = clock
-        self._wall = wall
-        self._observe = observe
-        self._timeouts = timeouts
-        self._owned = Owned(observe)
-        self._accounts = Accounts(cap, wall, observe)
-        self._room = Room(self._accounts, layout, disk, pool, wall, observe, floor=floor)
-        self._blobs = Blobs(self._room, layout, disk, pool, clock, observe, self._owned, timeouts)
-        self._manifests = Manifests(self._room, layout, disk, pool, wall, observe, limits)
-        records = Records(self._room, layout, disk, pool, wall)
-        self._tags = Tags(records, self._accounts, layout, pool)
-        self._incoming = Incoming(self._room, layout, disk, pool, wall, observe)
-        self._recovery = Recovery(
-            opened.found.complete, self._room, self._incoming, disk, pool, observe
-        )
-        self._tick: IDelayedCall | None = None
-        self._closing = False
-        #: What is wrong with the folder, as last seen; None when it is usable.
-        self.problem: str | None = None
+        self._ground = ground
+        self._opened: Opened | None = opened
+        self._accounts = Accounts(cap, ground.wall, ground.observe)
+        self._room = Room(ground, self._accounts, floor=floor)
+        self._life = Life(ground, self._room, opened.marker)
+        self._blobs = Blobs(ground, self._room)
+        self._manifests = Manifests(ground, self._room)
+        self._holds = Holds(self._accounts, self._manifests)
+        self._tags = Tags(ground, self._room)
+        self._incoming = Incoming(ground, self._room, self._life)
+        self._recovery = Recovery(ground, self._room, self._incoming, opened.found.complete)
+        self._scrub = Scrub(ground, self._accounts, self._blobs)
+        self._scrubbing: Deferred[None] = succeed(None)
+        self._pinned = opened.found.pinned
+        believe(ground, self._accounts, opened)
 
     @classmethod
     async def open(
@@ -110,84 +93,58 @@ class Store:
         disk, both in bytes. Raises DataFolderError with one line that says
         what is wrong (not writable, not a folder, in use by another process).
         """
-        disk = disk or Disk()
-        opened = await open_folder(Layout(os.path.abspath(path)), disk, pool, wall)
-        store = cls(
-            opened,
-            disk,
-            pool,
-            clock,
-            wall,
-            observe,
-            cap=cap,
-            floor=floor,
+        ground = Ground(
+            layout=Layout(os.path.abspath(path)),
+            disk=disk or Disk(),
+            pool=pool,
+            clock=clock,
+            wall=wall,
+            observe=observe,
+            owned=Owned(observe),
             timeouts=timeouts or Timeouts(),
             limits=limits or Limits(),
         )
-        store._begin()
+        store = cls(ground, await open_folder(ground), cap=cap, floor=floor)
+        try:
+            await store._begin()
+        except BaseException:
+            await store.close()
+            raise
         return store
 
-    def _begin(self) -> None:
-        """Believe what the scan found, and start what runs beside the requests."""
-        found, after = self._opened.found, self._opened.suspect_after
-        self._accounts.load(found.entries)
-        self._accounts.load(found.partials, partial=True)
-        if after is not None:
-            self._accounts.suspects.update(
-                key
-                for key, _, used_at in found.entries
-                if used_at >= after and kind_of(key) is Kind.BLOB
-            )
-        for name in found.empty:
-            self._observe(CorruptionFound(kind="blob", digest=f"sha256:{name}", found_by="scan"))
-        for problem in found.problems:
-            self._observe(DiskFailed(operation="scan", reason=problem))
-        self._accounts.tell()
-        self._owned.start(self._recovered())
-        self._beat()
+    async def _begin(self) -> None:
+        """Start what runs beside the requests; pins come first, before anything is evicted."""
+        await self._holds.load(self._pinned)
+        self._ground.owned.start(self._settle())
+        self._scrubbing = self._ground.owned.start(self._scrub.run())
+        self._life.beat()
 
-    async def _recovered(self) -> None:
+    async def _settle(self) -> None:
+        """See to what the last run left: whole partials, suspects, folders of other releases."""
         await self._recovery.run()
         await self._blobs.check_suspects()
+        before = self._ground.wall() - self._ground.timeouts.format_life
+        await self._ground.pool.run(lambda: remove_old_formats(self._ground.layout, before))
 
-    def _beat(self) -> None:
-        """Say that we live, and see to the limits; again after a while."""
-        self._tick = None
-        self._owned.start(self._beaten())
-
-    async def _beaten(self) -> None:
-        try:
-            await self._pool.run(self._write_marker)
-            await self._trimmed()
-            self.problem = None
-        except StoreFailure as failure:
-            if self.problem is None:
-                self._observe(DiskFailed(operation="marker", reason=str(failure)))
-            self.problem = str(failure)
-        if not self._closing:
-            self._tick = self._clock.callLater(self._timeouts.marker, self._beat)
-
-    async def _trimmed(self) -> None:
-        await self._room.trim(partials_before=self._wall() - self._timeouts.partial_life)
-
-    def _write_marker(self) -> None:
-        """Blocks. While there are suspects, the marker still says since when."""
-        if not self._accounts.suspects:
-            with translated("write the marker"):
-                self._opened.marker.write(self._wall())
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the folder, as last seen; None when it is usable."""
+        return self._life.problem
 
     async def close(self) -> None:
         """Wait for what is under way, and leave the folder as one that was left cleanly.
 
-        Blobs and partials that are still open stay readable.
+        Blobs and partials that are still open stay readable. Idempotent.
         """
-        self._closing = True
-        if self._tick is not None:
-            self._tick.cancel()
-            self._tick = None
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        self._life.stop()
+        self._scrubbing.cancel()
         self._blobs.stop()
-        await self._owned.finished()
-        await close_folder(self._opened, self._pool, clean=not self._accounts.suspects)
+        await self._ground.owned.finished()
+        clean = not self._accounts.suspects
+        await close_folder(self._ground.pool, opened, clean=clean)
 
     # Blobs.
 
@@ -203,7 +160,7 @@ class Store:
         hashed first. Raises StoreFailure when that takes longer than a client
         may wait, or when no file can be opened at all.
         """
-        await self._recovery.settled(digest, self._clock, self._timeouts.answer / 2)
+        await self._recovery.settled(digest)
         return await self._blobs.open(digest)
 
     async def drop_blob(self, digest: Digest) -> None:
@@ -226,6 +183,7 @@ class Store:
     async def write_manifest(self, manifest: StoredManifest) -> None:
         """Durable once it returns. Raises NoRoom, StoreFailure. Cancelling does not stop it."""
         await self._manifests.write(manifest)
+        await self._holds.arrived(manifest)
 
     async def read_tag(self, repository: Repository, tag: Tag) -> TagEntry | None:
         return await self._tags.read(repository, tag)
@@ -236,9 +194,11 @@ class Store:
         Raises NoRoom, StoreFailure.
         """
         await self._tags.write(repository, tag, entry)
+        await self._holds.written(tag_key(self._ground.layout, repository, tag), entry)
 
     async def drop_tag(self, repository: Repository, tag: Tag) -> None:
         await self._tags.drop(repository, tag)
+        self._holds.unpin(tag_key(self._ground.layout, repository, tag))
 
     async def list_tags(self, repository: Repository) -> list[str]:
         """The tags of a repository that are here, in order."""
@@ -267,7 +227,7 @@ class Store:
 
         Raises StoreFailure, also while another holds the same partial open.
         """
-        await self._recovery.settled(digest, self._clock, self._timeouts.answer / 2)
+        await self._recovery.settled(digest)
         return await self._incoming.open(digest)
 
     async def commit(self, partial: Partial, reservation: Reservation, size: int) -> None:
@@ -299,4 +259,4 @@ class Store:
         """New limits, in bytes; what is too much goes soon."""
         self._accounts.ledger.cap = cap
         self._room.floor = floor
-        self._owned.start(self._trimmed())
+        self._ground.owned.start(self._life.trim())

@@ -14,25 +14,19 @@ from collections import OrderedDict
 from contextlib import suppress
 
 import attrs
-from twisted.internet.defer import Deferred
 
-from nodecache.diskpool import shielded
 from nodecache.freshness import TagEntry
-from nodecache.limits import KIB, MIB
+from nodecache.limits import MIB
 from nodecache.reference import Repository, Tag
-from nodecache.seams import DiskPool, WallClock
-from nodecache.store.accounts import Accounts
-from nodecache.store.disk import Disk
+from nodecache.store.ground import Ground
 from nodecache.store.keys import record_key
-from nodecache.store.layout import Layout
-from nodecache.store.records import read_file, write_file
+from nodecache.store.records import TAG_BYTES, read_file, write_file
 from nodecache.store.room import Room
 
 #: Checks kept in memory; the one longest unused goes first.
 RECENT = 4096
 #: Seconds by which the check on disk may lag.
 LAG = 3600.0
-TAG_BYTES = 16 * KIB
 #: A body of at most 4 MiB, and its head line.
 LISTING_BYTES = 5 * MIB
 
@@ -51,24 +45,19 @@ class StoredListing:
 class Records:
     """Files of names. ``read`` and ``write`` account for them like everything else."""
 
-    def __init__(
-        self, room: Room, layout: Layout, disk: Disk, pool: DiskPool, wall: WallClock
-    ) -> None:
+    def __init__(self, ground: Ground, room: Room) -> None:
+        self._ground = ground
         self._room = room
         self._accounts = room.accounts
-        self._layout = layout
-        self._disk = disk
-        self._pool = pool
-        self._wall = wall
 
     async def read(self, path: str, most: int) -> bytes | None:
-        key = record_key(path, self._layout)
+        key = record_key(path, self._ground.layout)
         if not self._accounts.has(key):
             return None
         self._accounts.pin(key)
         try:
             touch = self._accounts.used(key)
-            found = await self._pool.run(lambda: self._read(path, most, touch))
+            found = await self._ground.pool.run(lambda: self._read(path, most, touch))
         finally:
             self._accounts.unpin(key)
         if found is None:
@@ -77,46 +66,45 @@ class Records:
 
     def _read(self, path: str, most: int, touch: float | None) -> bytes | None:
         """Blocks."""
-        found = read_file(self._disk, path, most)
+        found = read_file(self._ground.disk, path, most)
         if found is not None and touch is not None:
             with suppress(OSError):
-                self._disk.used_at(path, touch)
+                self._ground.disk.used_at(path, touch)
         return found
 
     async def write(self, path: str, data: bytes) -> None:
         """Raises NoRoom, StoreFailure. Cancelling does not stop it."""
-        await shielded(Deferred.fromCoroutine(self._write(path, data)), bool)
+        await self._ground.owned.shielded(self._write(path, data))
 
     async def _write(self, path: str, data: bytes) -> None:
-        key = record_key(path, self._layout)
+        key = record_key(path, self._ground.layout)
         reservation = await self._room.reserve(len(data))
         try:
             await self._room.settled(key)
-            now = self._wall()
-            scratch = self._layout.scratch
-            await self._pool.run(lambda: write_file(self._disk, scratch, path, data, now))
+            now = self._ground.wall()
+            scratch = self._ground.layout.scratch
+            await self._ground.pool.run(
+                lambda: write_file(self._ground.disk, scratch, path, data, now)
+            )
             self._accounts.add(key, len(data), reserved=reservation.take())
         finally:
             reservation.release()
 
     async def drop(self, path: str) -> None:
-        await self._room.drop(record_key(path, self._layout))
+        await self._room.drop(record_key(path, self._ground.layout))
 
 
 class Tags:
-    def __init__(
-        self, records: Records, accounts: Accounts, layout: Layout, pool: DiskPool
-    ) -> None:
-        self._records = records
-        self._accounts = accounts
-        self._layout = layout
-        self._pool = pool
+    def __init__(self, ground: Ground, room: Room) -> None:
+        self._ground = ground
+        self._accounts = room.accounts
+        self._records = Records(ground, room)
         #: (as on disk, as last checked); they differ in ``checked_at`` only.
         self._recent: OrderedDict[str, tuple[TagEntry, TagEntry]] = OrderedDict()
 
     async def read(self, repository: Repository, tag: Tag) -> TagEntry | None:
         """See ``Store.read_tag``."""
-        path = self._layout.tag(repository, tag)
+        path = self._ground.layout.tag(repository, tag)
         found = await self._records.read(path, TAG_BYTES)
         if found is None:
             self._recent.pop(path, None)
@@ -133,15 +121,16 @@ class Tags:
 
     async def write(self, repository: Repository, tag: Tag, entry: TagEntry) -> None:
         """See ``Store.write_tag``."""
-        path = self._layout.tag(repository, tag)
+        path = self._ground.layout.tag(repository, tag)
         on_disk, _ = self._recent.get(path, (None, None))
-        if on_disk is None or not _differs_in_check_only(on_disk, entry):
+        lags = on_disk is not None and _differs_in_check_only(on_disk, entry)
+        if not lags or not self._accounts.has(record_key(path, self._ground.layout)):
             await self._records.write(path, entry.to_json())
             on_disk = entry
         self._remember(path, on_disk, entry)
 
     async def drop(self, repository: Repository, tag: Tag) -> None:
-        path = self._layout.tag(repository, tag)
+        path = self._ground.layout.tag(repository, tag)
         self._recent.pop(path, None)
         await self._records.drop(path)
 
@@ -153,7 +142,7 @@ class Tags:
 
     async def names(self, repository: Repository) -> list[str]:
         """The tags of a repository that are here, in order."""
-        folder = self._layout.tag_folder(repository)
+        folder = self._ground.layout.tag_folder(repository)
 
         def listed() -> list[str]:
             try:
@@ -161,16 +150,16 @@ class Tags:
             except OSError:
                 return []
 
-        names = await self._pool.run(listed)
+        names = await self._ground.pool.run(listed)
         return sorted(
             name.removesuffix(".json")
             for name in names
-            if self._accounts.has(record_key(os.path.join(folder, name), self._layout))
+            if self._accounts.has(record_key(os.path.join(folder, name), self._ground.layout))
         )
 
     async def read_listing(self, repository: Repository, key: str) -> StoredListing | None:
         """See ``Store.read_listing``."""
-        path = self._layout.listing(repository, key)
+        path = self._ground.layout.listing(repository, key)
         found = await self._records.read(path, LISTING_BYTES)
         if found is None:
             return None
@@ -181,7 +170,7 @@ class Tags:
 
     async def write_listing(self, repository: Repository, key: str, listing: StoredListing) -> None:
         """See ``Store.write_listing``."""
-        path = self._layout.listing(repository, key)
+        path = self._ground.layout.listing(repository, key)
         await self._records.write(path, listing_to_bytes(listing))
 
 

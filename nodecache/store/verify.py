@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
 import stat
@@ -71,7 +72,7 @@ async def hash_file(
 
     done = 0
     while done < size:
-        got = await pool.run(lambda start=done: hash_slice(start))  # type: ignore[misc]  # mypy can not infer a lambda with a default
+        got = await pool.run(functools.partial(hash_slice, done))
         done += got
         if pause is not None:
             await pause(got)

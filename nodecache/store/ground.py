@@ -1,0 +1,27 @@
+"""What every room of the store stands on."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from nodecache.limits import Limits, Timeouts
+from nodecache.seams import DiskPool, Observe, WallClock
+from nodecache.store.disk import Disk
+from nodecache.store.layout import Layout
+from nodecache.store.owned import Owned
+
+
+@attrs.frozen
+class Ground:
+    """``clock`` is monotonic and for timers, ``wall`` is for times kept on disk."""
+
+    layout: Layout
+    disk: Disk
+    pool: DiskPool
+    clock: IReactorTime
+    wall: WallClock
+    observe: Observe
+    owned: Owned
+    timeouts: Timeouts
+    limits: Limits

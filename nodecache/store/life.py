@@ -1,0 +1,78 @@
+"""The store's pulse: the marker that says it runs, and its limits, looked at every few seconds."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IDelayedCall
+
+from nodecache.events import DiskFailed
+from nodecache.failures import StoreFailure
+from nodecache.store.disk import translated
+from nodecache.store.ground import Ground
+from nodecache.store.marker import MARGIN, Marker
+from nodecache.store.room import Room
+
+
+class Life:
+    """``problem`` is what is wrong with the folder, as last seen; None when it is usable."""
+
+    def __init__(self, ground: Ground, room: Room, marker: Marker) -> None:
+        self.problem: str | None = None
+        self._ground = ground
+        self._room = room
+        self._marker = marker
+        self._seen = ground.wall()
+        self._next: IDelayedCall | None = None
+        self._over = False
+
+    def beat(self) -> None:
+        """Now, and again after each pause."""
+        self._next = None
+        self._ground.owned.start(self._beaten())
+
+    def stop(self) -> None:
+        """No beat after the one that is under way."""
+        self._over = True
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    async def _beaten(self) -> None:
+        try:
+            await self.mark()
+            await self.trim()
+            self.problem = None
+        except StoreFailure as failure:
+            if self.problem is None:
+                self._ground.observe(DiskFailed(operation="marker", reason=str(failure)))
+            self.problem = str(failure)
+        if not self._over:
+            self._next = self._ground.clock.callLater(self._ground.timeouts.marker, self.beat)
+
+    async def trim(self) -> None:
+        """Bring the store within its limits, and let partials go that nobody wants."""
+        before = self._ground.wall() - self._ground.timeouts.partial_life
+        await self._room.trim(partials_before=before)
+
+    async def mark(self) -> None:
+        """Rewrite the marker. While there are suspects, it still says since when."""
+        if self._room.accounts.suspects:
+            return
+        now = self._ground.wall()
+        # A clock that leaps ahead must not carry the marker past what was
+        # written just before: the marker follows with the next beat.
+        at = self._seen if now - self._seen > self._ground.timeouts.marker + MARGIN else now
+        self._seen = now
+
+        await self._write(at)
+
+    async def mark_before(self, at: float) -> None:
+        """Keep the marker older than a file of time ``at``, though the clock was set back."""
+        if at < self._marker.written_at - MARGIN:
+            await self._write(at)
+
+    async def _write(self, at: float) -> None:
+        def write() -> None:
+            with translated("write the marker"):
+                self._marker.write(at)
+
+        await self._ground.pool.run(write)
