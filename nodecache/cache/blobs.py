@@ -1,0 +1,160 @@
+"""Blobs: from disk, from a flight, or straight through where there is no room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from nodecache.cache.gate import Gate, Subject
+from nodecache.cache.hints import SizeHints
+from nodecache.cache.lenient import if_possible
+from nodecache.cache.ports import BlobShelf, Fills, Flight
+from nodecache.cache.singleflight import SingleFlight, within
+from nodecache.deadline import Deadline
+from nodecache.events import Coalesced, DiskFailed, Source
+from nodecache.failures import (
+    FlightFailed,
+    NoRoom,
+    StoreFailure,
+    UpstreamFailure,
+    UpstreamKind,
+)
+from nodecache.reference import Digest, Repository
+from nodecache.results import BlobHead, BlobResult, PassThroughResult
+from nodecache.seams import Observe, Readable
+
+
+class Blobs:
+    """``is_manifest`` says whether a digest is that of a manifest held here."""
+
+    def __init__(
+        self,
+        shelf: BlobShelf,
+        fills: Fills,
+        gate: Gate,
+        hints: SizeHints,
+        is_manifest: Callable[[Digest], bool],
+        clock: IReactorTime,
+        observe: Observe,
+    ) -> None:
+        self._shelf = shelf
+        self._fills = fills
+        self._gate = gate
+        self._hints = hints
+        self._is_manifest = is_manifest
+        self._clock = clock
+        self._observe = observe
+        joined: Callable[[], None] = lambda: observe(Coalesced(kind="blob"))  # noqa: E731
+        self._starts: SingleFlight[tuple[Repository, Digest], Flight] = SingleFlight(joined)
+        self._heads: SingleFlight[tuple[Repository, Digest], int] = SingleFlight(joined)
+
+    async def get(
+        self, repository: Repository, digest: Digest, *, whole: bool, deadline: Deadline
+    ) -> BlobResult | PassThroughResult:
+        """Raises UpstreamFailure, OfflineMiss, NoRoom."""
+        self._refuse_manifest(repository, digest)
+        stored = await self._stored(digest)
+        if stored is not None:
+            return BlobResult(stored, Source.DISK)
+        subject = Subject.blob(repository, digest)
+        try:
+            return await self._from_flight(repository, digest, deadline)
+        except UpstreamFailure as failure:
+            self._gate.remember(subject, failure)
+            raise
+        except NoRoom as failure:
+            reason = str(failure)
+        except StoreFailure as failure:
+            reason = str(failure)
+            self._observe(DiskFailed(operation="begin a blob", reason=reason))
+        if not whole:
+            raise NoRoom(f"{subject} is not kept here, and no part of it is sent: {reason}")
+        return await self._pass_through(repository, digest, reason, deadline)
+
+    def _refuse_manifest(self, repository: Repository, digest: Digest) -> None:
+        # Some registries do hand a manifest out as a blob; a runtime's store is
+        # then poisoned with one of the wrong media type.
+        if self._is_manifest(digest):
+            message = f"{repository}@{digest} is a manifest, not a blob"
+            raise UpstreamFailure(UpstreamKind.NOT_FOUND, message)
+
+    async def _stored(self, digest: Digest) -> Readable | None:
+        if self._shelf.blob_size(digest) is None:
+            return None
+        opening = self._shelf.open_blob(digest)
+        return await if_possible(self._observe, "open a blob", opening)
+
+    async def _from_flight(
+        self, repository: Repository, digest: Digest, deadline: Deadline
+    ) -> BlobResult:
+        """Begin a flight or join one, and wait for its headers.
+
+        Raises UpstreamFailure, OfflineMiss, StoreFailure.
+        """
+        key = (repository, digest)
+        joined = self._fills.get(digest) is not None or key in self._starts
+        if not joined:
+            # Before room is made for it: a gate that is shut evicts nothing.
+            self._gate.check(Subject.blob(repository, digest))
+        hint = self._hints.get(digest)
+        start = self._starts.run(key, lambda: self._fills.start(repository, digest, hint))
+        flight = await within(start, self._clock, deadline)
+        reader = flight.reader()
+        try:
+            opened = Deferred.fromCoroutine(_opened(flight))
+            await within(opened, self._clock, deadline)
+        except BaseException:
+            reader.close()
+            raise
+        return BlobResult(reader, Source.FLIGHT if joined else Source.FILL)
+
+    async def _pass_through(
+        self, repository: Repository, digest: Digest, reason: str, deadline: Deadline
+    ) -> PassThroughResult:
+        """A body of this client's own. Raises UpstreamFailure, OfflineMiss."""
+        source = self._gate.check(Subject.blob(repository, digest)).blob_source(
+            repository.name, digest
+        )
+        try:
+            body = await source.fetch(None, deadline)
+        except UpstreamFailure as failure:
+            self._gate.remember(Subject.blob(repository, digest), failure)
+            raise
+        total = body.total if body.total is not None else self._hints.get(digest)
+        return PassThroughResult(body, total, repository, digest, reason)
+
+    async def head(self, repository: Repository, digest: Digest, deadline: Deadline) -> BlobHead:
+        """The size alone: no byte of a blob that is not here is fetched for it.
+
+        Raises UpstreamFailure, OfflineMiss.
+        """
+        self._refuse_manifest(repository, digest)
+        size = self._shelf.blob_size(digest)
+        if size is not None:
+            return BlobHead(size, Source.DISK)
+        flight = self._fills.get(digest)
+        if flight is not None and flight.total is not None:
+            return BlobHead(flight.total, Source.FLIGHT)
+        waiter = self._heads.run((repository, digest), lambda: self._ask_size(repository, digest))
+        return BlobHead(await within(waiter, self._clock, deadline), Source.FILL)
+
+    async def _ask_size(self, repository: Repository, digest: Digest) -> int:
+        size = await self._gate.ask(
+            Subject.blob(repository, digest),
+            lambda upstream: upstream.head_blob(repository.name, digest),
+        )
+        self._hints.learn(digest, size)
+        return size
+
+    def stop(self) -> None:
+        self._starts.stop()
+        self._heads.stop()
+
+
+async def _opened(flight: Flight) -> None:
+    try:
+        await flight.opened()
+    except FlightFailed as failed:
+        raise failed.cause from None
