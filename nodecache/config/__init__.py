@@ -12,7 +12,6 @@ from nodecache.config.settings import (
     Settings,
     SizeSetting,
     UpstreamSettings,
-    differences,
     parse_listen,
 )
 from nodecache.config.units import (
@@ -37,7 +36,6 @@ __all__ = [
     "Settings",
     "SizeSetting",
     "UpstreamSettings",
-    "differences",
     "format_duration",
     "format_size",
     "load",

@@ -169,21 +169,3 @@ class Loaded:
 
     settings: Settings
     warnings: tuple[str, ...] = ()
-
-
-def differences(old: Settings, new: Settings) -> tuple[str, ...]:
-    """Names of the settings that differ; those of the tables as ``limits.fills``."""
-    names: list[str] = []
-    for field in attrs.fields(Settings):
-        before, after = getattr(old, field.name), getattr(new, field.name)
-        if field.eq is False or before == after:
-            continue
-        if isinstance(before, Limits | Timeouts):
-            names += [
-                f"{field.name}.{inner.name}"
-                for inner in attrs.fields(type(before))
-                if getattr(before, inner.name) != getattr(after, inner.name)
-            ]
-        else:
-            names.append(field.name)
-    return tuple(names)

@@ -17,7 +17,6 @@ import attrs
 from nodecache.config.keys import UPSTREAM, read_entries
 from nodecache.config.layers import Given, Layers, Table
 from nodecache.config.settings import (
-    DOCKER_HUB_UPSTREAM,
     DOCKER_HUB_URL,
     AccountSettings,
     Origin,
@@ -39,6 +38,8 @@ from nodecache.rules import NameRules
 
 _KEYS = ("url", "mirrors", "account", "allow", "deny", "ca_file", "proxy", "realm_hosts")
 _ACCOUNT_KEYS = ("file", "repositories")
+#: Origins whose list no table adds to.
+_CLOSED = (Origin.FLAG, Origin.ENVIRONMENT)
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ def read_upstreams(layers: Layers) -> Upstreams:
     warnings: list[str] = []
     for namespace, table in tables.items():
         upstream = _read_table(namespace, table, listed.get(namespace), origin)
-        if origin in (Origin.FLAG, Origin.ENVIRONMENT) and namespace not in listed:
+        if origin in _CLOSED and namespace not in listed:
             key = given.where if given else UPSTREAM.flag
             warnings.append(f"{_name(table)} is not used: {key} does not list it")
             continue
@@ -139,17 +140,17 @@ def _read_table(
 
 
 def _url(namespace: str, table: Table, listed: str | None, origin: Origin) -> str:
-    """The table's URL, or that of the list; a flag's and a variable's win over the table's."""
+    """The table's URL, or that of the list; empty for a table beyond a closed list."""
     url = _one(table, "url", read_url)
-    if listed is not None and origin is Origin.FILE and url not in (None, listed):
-        raise ConfigError(f"{table.where('url')}: {shown(url)} differs from {UPSTREAM.name}'s")
-    if origin in (Origin.FLAG, Origin.ENVIRONMENT) and listed is not None:
-        return listed
-    if url is None and listed is None:
-        if namespace != DOCKER_HUB:
-            raise ConfigError(f"{table.where('url')}: missing")
-        return DOCKER_HUB_UPSTREAM.url
-    return url or listed or DOCKER_HUB_URL
+    if listed is not None:
+        if origin is Origin.FILE and url not in (None, listed):
+            raise ConfigError(f"{table.where('url')}: {shown(url)} differs from {UPSTREAM.name}'s")
+        return url if url and origin not in _CLOSED else listed
+    if url is None and namespace == DOCKER_HUB:
+        return DOCKER_HUB_URL
+    if url is None and origin not in _CLOSED:
+        raise ConfigError(f"{table.where('url')}: missing")
+    return url or ""
 
 
 def _read_account(namespace: str, table: Table) -> AccountSettings:
