@@ -13,7 +13,8 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from twisted.internet import defer, task
 from twisted.internet.defer import Deferred
@@ -23,10 +24,13 @@ from nodecache.limits import GIB
 from nodecache.seams import DiskPool
 from nodecache.store import Store
 
+T = TypeVar("T")
+
 
 class Inline(DiskPool):
-    def run(self, job):  # type: ignore[no-untyped-def]  # as in the protocol
-        return defer.execute(job)
+    def run(self, job: Callable[[], T]) -> Deferred[T]:
+        done: Deferred[T] = defer.execute(job)
+        return done
 
 
 def make(folder: str, count: int) -> None:

@@ -7,6 +7,7 @@ nevertheless.
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ class Scrub:
 
     async def _pass(self) -> None:
         for folder in self._folders():
-            for name in await self._ground.pool.run(lambda folder=folder: _listed(folder)):
+            for name in await self._ground.pool.run(functools.partial(_listed, folder)):
                 await self._look(name)
 
     def _folders(self) -> Iterator[str]:

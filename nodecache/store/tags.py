@@ -123,8 +123,8 @@ class Tags:
         """See ``Store.write_tag``."""
         path = self._ground.layout.tag(repository, tag)
         on_disk, _ = self._recent.get(path, (None, None))
-        lags = on_disk is not None and _differs_in_check_only(on_disk, entry)
-        if not lags or not self._accounts.has(record_key(path, self._ground.layout)):
+        there = self._accounts.has(record_key(path, self._ground.layout))
+        if on_disk is None or not there or not _differs_in_check_only(on_disk, entry):
             await self._records.write(path, entry.to_json())
             on_disk = entry
         self._remember(path, on_disk, entry)
