@@ -66,6 +66,12 @@ class _Origin:
     came_back_at: float | None = None
     down: Down | None = None
 
+    def knew_better(self, began: float) -> bool:
+        """Whether the failure of a request that ``began`` then is no news."""
+        if self.down is not None:
+            return began < self.down.since
+        return self.answered_at is not None and began < self.answered_at
+
 
 class Health:
     """The memory of all origins. An origin is any string: scheme, host and port."""
@@ -89,14 +95,14 @@ class Health:
 
         Kinds outside DOWN_KINDS say nothing about the origin and are ignored,
         and so is the failure of a request that ``began`` before the origin's
-        last success. While it is down, only a failure from ``probe_at`` on
-        (the probe's) makes the pause longer: requests that were already under
-        way when it went down come in late, all with the same news.
+        last success, or before it went down: requests that were under way
+        then come in late, all with the same news. While it is down, only a
+        failure from ``probe_at`` on (the probe's) makes the pause longer.
         """
         if kind not in DOWN_KINDS:
             return False
         known = self._touch(origin)
-        if began is not None and known.answered_at is not None and began < known.answered_at:
+        if began is not None and known.knew_better(began):
             return False
         if known.down is None:
             known.pause = self._pause_anew(known, now, kind)

@@ -130,6 +130,14 @@ SEQUENCES: dict[str, list[Step]] = {
         ("late", 12.0, 2.0, False),
         ("up", 12.0),
     ],
+    "requests of before the outage that fail after the first probe do not lengthen the pause": [
+        ("late", 10.0, 0.0, True),
+        ("late", 11.5, 2.0, False),
+        ("late", 19.0, 9.0, False),
+        ("down", 19.0, 11.0),
+        ("late", 21.0, 11.0, False),
+        ("down", 21.0, 23.0),
+    ],
     "a success before anything failed keeps it up": [("ok", 0.0, False), ("ok", 1.0, False)],
 }
 
