@@ -142,6 +142,7 @@ class FakeStore:
         self.broken: dict[str, Exception] = {}
         self.held: defaultdict[str, Held] = defaultdict(Held)
         self.opened: list[FakeReadable] = []
+        self.touched: list[Digest] = []
         self.calls: list[str] = []
 
     async def _begin(self, method: str) -> None:
@@ -150,18 +151,21 @@ class FakeStore:
         if method in self.broken:
             raise self.broken[method]
 
-    async def read_tag(self, repo: Repository, tag: Tag) -> TagEntry | None:
+    async def read_tag(self, repository: Repository, tag: Tag) -> TagEntry | None:
         await self._begin("read_tag")
-        return self.tag_entries.get((repo, tag))
+        return self.tag_entries.get((repository, tag))
 
-    async def write_tag(self, repo: Repository, tag: Tag, entry: TagEntry) -> None:
+    async def write_tag(self, repository: Repository, tag: Tag, entry: TagEntry) -> None:
         await self._begin("write_tag")
         assert TagEntry.from_json(entry.to_json()) == entry, "an entry that could not be read"
         assert Digest.parse(entry.digest) in self.manifests, "a tag without its manifest"
-        self.tag_entries[repo, tag] = entry
+        self.tag_entries[repository, tag] = entry
 
     def has_manifest(self, digest: Digest) -> bool:
         return digest in self.manifests
+
+    def touch_manifest(self, digest: Digest) -> None:
+        self.touched.append(digest)
 
     async def read_manifest(self, digest: Digest) -> StoredManifest | None:
         await self._begin("read_manifest")
@@ -187,13 +191,13 @@ class FakeStore:
         self.opened.append(FakeReadable(len(self.blobs[digest])))
         return self.opened[-1]
 
-    async def read_listing(self, repo: Repository, key: str) -> StoredListing | None:
+    async def read_listing(self, repository: Repository, key: str) -> StoredListing | None:
         await self._begin("read_listing")
-        return self.listings.get((repo, key))
+        return self.listings.get((repository, key))
 
-    async def write_listing(self, repo: Repository, key: str, listing: StoredListing) -> None:
+    async def write_listing(self, repository: Repository, key: str, listing: StoredListing) -> None:
         await self._begin("write_listing")
-        self.listings[repo, key] = listing
+        self.listings[repository, key] = listing
 
     def fill_with(self, *manifests: Manifest) -> None:
         for manifest in manifests:

@@ -203,7 +203,10 @@ class ColdBlobTests(BlobTestCase):
         self.refused(self.blob(repository=BUSYBOX), UpstreamFailure)
         self.assertEqual([name for name, _, _ in self.fills.starts], [ALPINE, BUSYBOX])
         self.fills.failure = None
-        self.clock.advance(self.timeouts.absent)
+        self.clock.advance(self.timeouts.absent / 2)
+        # Asking again does not make it last longer.
+        self.refused(self.blob(), UpstreamFailure)
+        self.clock.advance(self.timeouts.absent / 2)
         self.assertEqual(self.now(self.blob()).source, Source.FILL)
 
     def test_an_upstream_that_is_down_makes_no_room_for_nothing(self) -> None:
@@ -292,6 +295,15 @@ class NoRoomTests(BlobTestCase):
         self.fills.refusal = FULL
         self.hub.blobs[DIGEST] = None
         self.assertIsNone(self.now(self.blob()).total)
+
+    def test_what_another_stored_meanwhile_is_served_from_disk(self) -> None:
+        self.fills.refusal = StoreFailure("the flight is over")
+        self.fills.starting.holding = True
+        client = self.start(self.blob(whole=False))
+        self.store.blobs[DIGEST] = BLOB
+        self.fills.starting.release()
+        self.assertEqual(self.successResultOf(client).source, Source.DISK)
+        self.assertEqual(self.told(DiskFailed), [])
 
     def test_every_failure_of_upstream_is_passed_on_and_absences_are_remembered(self) -> None:
         self.fills.refusal = FULL

@@ -4,7 +4,7 @@ import attrs
 from twisted.internet.defer import CancelledError
 
 from nodecache.cache.entries import Entries
-from nodecache.cache.hot import HOT_LIFE
+from nodecache.cache.hot import WRITE_BACK
 from nodecache.events import Coalesced, DiskFailed, Source
 from nodecache.failures import (
     NameDenied,
@@ -208,16 +208,18 @@ class DiskTests(CacheTestCase):
         self.now(self.manifest(IT.digest))
         self.assertEqual(self.store.calls.count("read_manifest"), 1)
 
-    def test_a_hot_one_is_looked_at_on_disk_now_and_then(self) -> None:
+    def test_the_disk_is_told_that_a_hot_one_is_in_use(self) -> None:
         self.now(self.manifest(IT.digest))
-        self.clock.advance(HOT_LIFE)
+        self.assertEqual(self.store.touched, [])
         self.now(self.manifest(IT.digest))
-        self.assertEqual(self.store.calls.count("read_manifest"), 2)
+        self.assertEqual(self.store.touched, [IT.digest])
 
     def test_a_hot_one_that_was_evicted_from_disk_goes_back_there(self) -> None:
         self.now(self.manifest(IT.digest))
         self.store.manifests.clear()
-        self.clock.advance(HOT_LIFE)
+        self.now(self.manifest(IT.digest))
+        self.assertEqual(self.store.manifests, {})
+        self.clock.advance(WRITE_BACK)
         self.assertEqual(self.now(self.manifest(IT.digest)).body, IT.body)
         self.assertEqual(self.store.manifests, {IT.digest: IT.stored})
         self.assertEqual(self.asked(), [])

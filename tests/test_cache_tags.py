@@ -514,6 +514,7 @@ class MemoryOfFailuresTests(TagTestCase):
                 self.clock.advance(self.timeouts.absent)
                 self.assertEqual(self.heads(), 1)
                 self.clock.advance(self.timeouts.absent - 0.1)
+                # Asking again does not make it last longer.
                 self.assertEqual(self.heads(), 0)
                 self.clock.advance(0.1)
                 self.assertEqual(self.heads(), 1)

@@ -58,19 +58,18 @@ class Blobs:
         stored = await self._stored(digest)
         if stored is not None:
             return BlobResult(stored, Source.DISK)
-        subject = Subject.blob(repository, digest)
         try:
             return await self._from_flight(repository, digest, deadline)
-        except UpstreamFailure as failure:
-            self._gate.remember(subject, failure)
-            raise
-        except NoRoom as failure:
-            reason = str(failure)
         except StoreFailure as failure:
+            # Another may have stored it meanwhile.
+            stored = await self._stored(digest)
+            if stored is not None:
+                return BlobResult(stored, Source.DISK)
             reason = str(failure)
-            self._observe(DiskFailed(operation="begin a blob", reason=reason))
+            if not isinstance(failure, NoRoom):
+                self._observe(DiskFailed(operation="begin a blob", reason=reason))
         if not whole:
-            raise NoRoom(f"{subject} is not kept here, and no part of it is sent: {reason}")
+            raise NoRoom(f"{repository}@{digest} is not kept here, so no part of it: {reason}")
         return await self._pass_through(repository, digest, reason, deadline)
 
     def _refuse_manifest(self, repository: Repository, digest: Digest) -> None:
@@ -93,22 +92,32 @@ class Blobs:
 
         Raises UpstreamFailure, OfflineMiss, StoreFailure.
         """
-        key = (repository, digest)
-        joined = self._fills.get(digest) is not None or key in self._starts
+        subject = Subject.blob(repository, digest)
+        joined = self._fills.get(digest) is not None or (repository, digest) in self._starts
         if not joined:
             # Before room is made for it: a gate that is shut evicts nothing.
-            self._gate.check(Subject.blob(repository, digest))
+            self._gate.check(subject)
+        try:
+            reader = await self._reader(repository, digest, deadline)
+        except UpstreamFailure as failure:
+            self._gate.remember(subject, failure)
+            raise
+        return BlobResult(reader, Source.FLIGHT if joined else Source.FILL)
+
+    async def _reader(self, repository: Repository, digest: Digest, deadline: Deadline) -> Readable:
         hint = self._hints.get(digest)
-        start = self._starts.run(key, lambda: self._fills.start(repository, digest, hint))
+        start = self._starts.run(
+            (repository, digest), lambda: self._fills.start(repository, digest, hint)
+        )
         flight = await within(start, self._clock, deadline)
+        # In this very turn: a small blob may be whole, and its flight over, in the next.
         reader = flight.reader()
         try:
-            opened = Deferred.fromCoroutine(_opened(flight))
-            await within(opened, self._clock, deadline)
+            await within(Deferred.fromCoroutine(_opened(flight)), self._clock, deadline)
         except BaseException:
             reader.close()
             raise
-        return BlobResult(reader, Source.FLIGHT if joined else Source.FILL)
+        return reader
 
     async def _pass_through(
         self, repository: Repository, digest: Digest, reason: str, deadline: Deadline

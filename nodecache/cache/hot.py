@@ -11,9 +11,8 @@ from nodecache.cache.descriptors import Named
 from nodecache.reference import Digest
 from nodecache.store import StoredManifest
 
-#: After this many seconds the copy on disk is read again: that tells the store
-#: that it is in use, which would otherwise evict what is asked for most.
-HOT_LIFE: Final = 600.0
+#: Seconds between two attempts to write to disk what was evicted there, or had no room.
+WRITE_BACK: Final = 60.0
 
 
 @attrs.frozen
@@ -54,9 +53,9 @@ class HotManifests:
         return kept.known
 
     def is_due(self, digest: Digest, now: float) -> bool:
-        """Whether the copy on disk is to be looked at again; ``now`` as given to ``put``."""
+        """Whether it is time to write it to disk again; ``now`` as given to ``put``."""
         kept = self._kept.get(digest)
-        return kept is None or now - kept.since >= HOT_LIFE
+        return kept is None or now - kept.since >= WRITE_BACK
 
     def put(self, known: Known, now: float) -> None:
         digest = known.manifest.digest

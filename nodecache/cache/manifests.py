@@ -70,19 +70,19 @@ class Manifests:
 
     async def local(self, digest: Digest) -> Known | None:
         """The manifest without asking upstream; None for one that is not here or is damaged."""
-        now = self._clock.seconds()
         known = self._hot.get(digest)
-        if known is not None and not self._hot.is_due(digest, now):
-            return known
-        stored = await self._read(digest)
-        if stored is not None:
+        if known is None:
+            stored = await self._read(digest)
+            if stored is None:
+                return None
             known = self._learn(stored)
-        elif known is not None:
+            self._hot.put(known, self._clock.seconds())
+        elif self._shelf.has_manifest(digest):
+            self._shelf.touch_manifest(digest)
+        elif self._hot.is_due(digest, self._clock.seconds()):
             # Evicted, or there was no room for it: there may be now.
+            self._hot.put(known, self._clock.seconds())
             await self._write(known.manifest)
-        else:
-            return None
-        self._hot.put(known, now)
         return known
 
     async def get(
