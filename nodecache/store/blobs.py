@@ -18,6 +18,7 @@ from nodecache.store.ground import Ground
 from nodecache.store.keys import Key, Kind, digest_of, key_of
 from nodecache.store.room import Room
 from nodecache.store.verify import Damaged, hash_file, open_whole
+from nodecache.store.waiting import Waiters
 
 
 class StoredBlob(Readable):
@@ -69,7 +70,7 @@ class Blobs:
         self._ground = ground
         self._room = room
         self._accounts = room.accounts
-        self._checks: dict[Key, list[Deferred[None]]] = {}
+        self._checks: dict[Key, Waiters] = {}
         self._graces: set[IDelayedCall] = set()
 
     async def open(self, digest: Digest) -> StoredBlob | None:
@@ -138,21 +139,17 @@ class Blobs:
         """
         if key not in self._checks:
             self.begin_check(key)
-        waiting = self._checks.get(key)
-        if waiting is not None:
-            waiter: Deferred[None] = Deferred(waiting.remove)
-            waiting.append(waiter)
-            waiter.addTimeout(self._ground.timeouts.answer / 2, self._ground.clock)
-            try:
-                await waiter
-            except TimeoutError as error:
-                message = f"{digest_of(key)} is still being checked after an unclean stop"
-                raise StoreFailure(message) from error
+        if key in self._checks:
+            what = f"{digest_of(key)} is still being checked after an unclean stop"
+            patience = self._ground.timeouts.answer / 2
+            await self._checks[key].wait_for(what, patience, self._ground.clock)
+        if key in self._accounts.suspects:
+            raise StoreFailure(f"{digest_of(key)} could not be checked after an unclean stop")
         return self._accounts.has(key)
 
     def begin_check(self, key: Key) -> Deferred[None]:
         """Hash a suspect on the store's account; one check of a blob at a time."""
-        self._checks[key] = []
+        self._checks[key] = Waiters()
         return self._ground.owned.start(self._check(key))
 
     async def check_suspects(self) -> None:
@@ -171,8 +168,7 @@ class Blobs:
             # It stays a suspect, to be checked when it is next asked for.
             self._ground.observe(DiskFailed(operation="check", reason=str(failure)))
         finally:
-            for waiter in self._checks.pop(key):
-                waiter.callback(None)
+            self._checks.pop(key).fire()
 
     async def is_good(
         self, key: Key, pause: Callable[[int], Awaitable[None]] | None = None

@@ -95,13 +95,15 @@ class Incoming:
         if size > reservation.size:
             await reservation.grow(size - reservation.size)
         reserved = reservation.take()
+        key = key_of(Kind.BLOB, partial.digest)
+        # Until the partial is closed; also, nobody may unlink its namesake now.
+        self._accounts.pin(key)
         try:
             await self._renamed(partial, size)
         except BaseException:
+            self._accounts.unpin(key)
             self._accounts.give_back(reserved)
             raise
-        key = key_of(Kind.BLOB, partial.digest)
-        self._accounts.pin(key)
         self._committed.append(partial)
         self._open.pop(key_of(Kind.PARTIAL, partial.digest), None)
         self._accounts.add(key, size, reserved=reserved)

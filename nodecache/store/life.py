@@ -51,7 +51,7 @@ class Life:
     async def trim(self) -> None:
         """Bring the store within its limits, and let partials go that nobody wants."""
         before = self._ground.wall() - self._ground.timeouts.partial_life
-        await self._room.trim(partials_before=before)
+        await self._ground.owned.shielded(self._room.trim(partials_before=before))
 
     async def mark(self) -> None:
         """Rewrite the marker. While there are suspects, it still says since when."""

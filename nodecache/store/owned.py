@@ -11,6 +11,7 @@ from twisted.python.failure import Failure as Reason
 from nodecache.diskpool import shielded
 from nodecache.events import Unexpected
 from nodecache.seams import Observe
+from nodecache.store.waiting import Waiters
 
 T = TypeVar("T")
 
@@ -26,15 +27,18 @@ class Owned:
     def __init__(self, observe: Observe) -> None:
         self._observe = observe
         self._running: set[Deferred[Any]] = set()
-        self._waiting: list[Deferred[None]] = []
+        self._started: set[Deferred[None]] = set()
+        self._waiting = Waiters()
 
     def start(self, work: Coroutine[Any, Any, None]) -> Deferred[None]:
-        """Begin ``work`` for nobody; the Deferred never fails and is there for cancelling it.
+        """Begin ``work`` for nobody; the Deferred never fails. ``stop`` cancels it.
 
         Its failures are told as bugs: it sees to those that it foresees.
         """
         running = self._begun(work)
         running.addErrback(self._failed)
+        self._started.add(running)
+        running.addBoth(lambda _: self._started.discard(running))
         return running
 
     def shielded(
@@ -53,9 +57,7 @@ class Owned:
         def over(result: T | Reason) -> T | Reason:
             self._running.discard(running)
             if not self._running:
-                waiting, self._waiting = self._waiting, []
-                for each in waiting:
-                    each.callback(None)
+                self._waiting.fire()
             return result
 
         return running.addBoth(over)
@@ -65,9 +67,9 @@ class Owned:
             error = f"{type(reason.value).__name__}: {reason.getErrorMessage()}"
             self._observe(Unexpected(where="store", error=error, trace=reason.getTraceback()))
 
-    async def finished(self) -> None:
-        """Returns when nothing is under way."""
+    async def stop(self) -> None:
+        """Cancel what was started for nobody; returns when nothing at all is under way."""
+        for running in tuple(self._started):
+            running.cancel()
         while self._running:
-            waiter: Deferred[None] = Deferred(self._waiting.remove)
-            self._waiting.append(waiter)
-            await waiter
+            await self._waiting.wait()

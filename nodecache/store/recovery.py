@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from twisted.internet.defer import Deferred
-
 from nodecache.events import CorruptionFound, DiskFailed
 from nodecache.failures import StoreFailure
 from nodecache.reference import Digest
@@ -20,10 +18,11 @@ from nodecache.store.incoming import Incoming
 from nodecache.store.partial import Partial
 from nodecache.store.room import Room
 from nodecache.store.verify import Damaged, hash_file
+from nodecache.store.waiting import Waiters
 
 
 class Recovery:
-    """``pending`` are the digests whose partials are still to be looked at."""
+    """``pending`` are the digests whose partials are to be looked at."""
 
     def __init__(
         self, ground: Ground, room: Room, incoming: Incoming, pending: Iterable[Digest]
@@ -31,7 +30,7 @@ class Recovery:
         self._ground = ground
         self._room = room
         self._incoming = incoming
-        self._pending: dict[Digest, list[Deferred[None]]] = {each: [] for each in pending}
+        self._pending = {each: Waiters() for each in pending}
 
     async def run(self) -> None:
         """Look at them one after the other."""
@@ -41,22 +40,14 @@ class Recovery:
             except StoreFailure as failure:
                 self._ground.observe(DiskFailed(operation="recover", reason=str(failure)))
             finally:
-                for waiter in self._pending.pop(digest):
-                    waiter.callback(None)
+                self._pending.pop(digest).fire()
 
     async def settled(self, digest: Digest) -> None:
         """Returns once ``digest`` was looked at. Raises StoreFailure when that takes too long."""
-        waiting = self._pending.get(digest)
-        if waiting is None:
-            return
-        waiter: Deferred[None] = Deferred(waiting.remove)
-        waiting.append(waiter)
-        waiter.addTimeout(self._ground.timeouts.answer / 2, self._ground.clock)
-        try:
-            await waiter
-        except TimeoutError as error:
-            message = f"{digest} is still being checked after an unclean stop"
-            raise StoreFailure(message) from error
+        if digest in self._pending:
+            what = f"{digest} is still being checked after an unclean stop"
+            patience = self._ground.timeouts.answer / 2
+            await self._pending[digest].wait_for(what, patience, self._ground.clock)
 
     async def _recover(self, digest: Digest) -> None:
         partial = await self._incoming.open(digest)

@@ -20,6 +20,7 @@ from nodecache.store.disk import Space, translated
 from nodecache.store.ground import Ground
 from nodecache.store.keys import Key, Kind, files_of, kind_of, name_of
 from nodecache.store.partial import remove_partial
+from nodecache.store.waiting import Waiters
 
 #: Kubelets evict pods under 5% of free inodes; we stay above that.
 INODE_FLOOR = 0.1
@@ -81,7 +82,7 @@ class Room:
         self.space = Space(0, 0, None, None)
         self._ground = ground
         self._turn = DeferredLock()
-        self._leaving: dict[Key, list[Deferred[None]]] = {}
+        self._leaving: dict[Key, Waiters] = {}
 
     def reserve(self, size: int) -> Deferred[Reservation]:
         """Evicts as needed. Fails with NoRoom. Cancelled, it gives back what comes of it."""
@@ -158,14 +159,12 @@ class Room:
     async def settled(self, key: Key) -> None:
         """Returns when no unlink of ``key`` is under way."""
         while key in self._leaving:
-            waiter: Deferred[None] = Deferred(self._leaving[key].remove)
-            self._leaving[key].append(waiter)
-            await waiter
+            await self._leaving[key].wait()
 
     async def _unlink(self, gone: Sequence[Gone], *, dropped: bool = False) -> bool:
         """True if all of them went; those that did not are back in the ledger."""
         for each in gone:
-            self._leaving.setdefault(each.key, [])
+            self._leaving[each.key] = Waiters()
         stuck = 0
         for start in range(0, len(gone), BATCH):
             batch = gone[start : start + BATCH]
@@ -178,7 +177,7 @@ class Room:
                         self.accounts.hidden.add(each.key)
                 elif not dropped:
                     self._tell_evicted(each)
-                self._left(each.key)
+                self._leaving.pop(each.key).fire()
         if gone:
             self.accounts.tell()
         return not stuck
@@ -221,7 +220,3 @@ class Room:
                 idle_seconds=max(0.0, self._ground.wall() - each.used_at),
             )
         )
-
-    def _left(self, key: Key) -> None:
-        for waiter in self._leaving.pop(key, []):
-            waiter.callback(None)

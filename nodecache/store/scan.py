@@ -99,7 +99,8 @@ def _folders(path: str, found: Found) -> list[str]:
 
 def _empty_scratch(disk: Disk, layout: Layout) -> None:
     for name in os.listdir(layout.scratch):
-        disk.unlink(os.path.join(layout.scratch, name))
+        with suppress(OSError):
+            disk.unlink(os.path.join(layout.scratch, name))
 
 
 def _scan_blobs(disk: Disk, folder: str, now: float, found: Found) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 import attrs
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.freshness import TagEntry
@@ -68,7 +67,6 @@ class Store:
         self._incoming = Incoming(ground, self._room, self._life)
         self._recovery = Recovery(ground, self._room, self._incoming, opened.found.complete)
         self._scrub = Scrub(ground, self._accounts, self._blobs)
-        self._scrubbing: Deferred[None] = succeed(None)
         self._pinned = opened.found.pinned
         believe(ground, self._accounts, opened)
 
@@ -116,7 +114,7 @@ class Store:
         """Start what runs beside the requests; pins come first, before anything is evicted."""
         await self._holds.load(self._pinned)
         self._ground.owned.start(self._settle())
-        self._scrubbing = self._ground.owned.start(self._scrub.run())
+        self._ground.owned.start(self._scrub.run())
         self._life.beat()
 
     async def _settle(self) -> None:
@@ -140,9 +138,8 @@ class Store:
         if opened is None:
             return
         self._life.stop()
-        self._scrubbing.cancel()
         self._blobs.stop()
-        await self._ground.owned.finished()
+        await self._ground.owned.stop()
         clean = not self._accounts.suspects
         await close_folder(self._ground.pool, opened, clean=clean)
 
