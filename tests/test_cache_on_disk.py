@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -66,7 +68,8 @@ class RealStore(SynchronousTestCase):
         self.successResultOf(Deferred.fromCoroutine(store.close()))
 
     def make_folder(self) -> None:
-        self.folder = self.mktemp()
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
         self.happened: list[Any] = []
 
 
