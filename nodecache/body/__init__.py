@@ -1,0 +1,19 @@
+"""From the bytes of a blob to the socket of a client, at the client's pace."""
+
+from nodecache.body.passthrough import PassThroughSender
+from nodecache.body.sender import BlobSender, Part
+from nodecache.body.sending import Sender
+from nodecache.body.stall import StallWatch
+from nodecache.body.wire import BlobTools, Outcome, Tools, Wire
+
+__all__ = [
+    "BlobSender",
+    "BlobTools",
+    "Outcome",
+    "Part",
+    "PassThroughSender",
+    "Sender",
+    "StallWatch",
+    "Tools",
+    "Wire",
+]

@@ -1,0 +1,100 @@
+"""Writes events to a stream, one a line."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+import attrs
+
+from nodecache.events import CacheSize, Event, Level
+from nodecache.logs.console import Console
+from nodecache.logs.scrub import scrub
+from nodecache.seams import WallClock
+
+JSON: Final = "json"
+CONSOLE: Final = "console"
+
+#: What is a gauge for the metrics, and told too often for a log.
+_UNLOGGED: Final = (CacheSize,)
+
+
+class LogWriter:
+    """``form`` is ``json`` or ``console``.
+
+    A JSON line has ``time`` (UTC, RFC 3339), ``level``, ``event`` (its name)
+    and the event's fields. ``observe`` never raises: a log that can not be
+    written must not stop a pull.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        form: str = JSON,
+        *,
+        level: Level = Level.DEBUG,
+        wall: WallClock = time.time,
+    ) -> None:
+        self._stream = stream
+        self._level = level
+        self._wall = wall
+        self._console = Console() if form == CONSOLE else None
+
+    def observe(self, event: Event) -> None:
+        if event.level < self._level or isinstance(event, _UNLOGGED):
+            return
+        try:
+            line = self._json(event) if self._console is None else self._plain(event)
+        except Exception as error:
+            line = json.dumps({"event": event.name, "unwritable": repr(error)})
+        if line is not None:
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # the reader is gone, or the stream is closed
+            return
+
+    def _json(self, event: Event) -> str:
+        record: dict[str, Any] = {
+            "time": self._time().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": event.level.name.lower(),
+            "event": event.name,
+        }
+        record.update(_clean(attrs.asdict(event)))
+        return json.dumps(record, ensure_ascii=True, allow_nan=False)
+
+    def _plain(self, event: Event) -> str | None:
+        assert self._console is not None
+        text = self._console.text(event)
+        if text is None:
+            return None
+        mark = f"{event.level.name.lower()}: " if event.level >= Level.WARNING else ""
+        clock = self._time().astimezone().strftime("%H:%M:%S")
+        return f"{clock} {mark}{_visible(scrub(text))}"
+
+    def _time(self) -> datetime:
+        return datetime.fromtimestamp(self._wall(), UTC)
+
+
+def _clean(value: Any) -> Any:
+    """``value`` as JSON can hold it, without secrets."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {str(key): _clean(each) for key, each in value.items()}
+    if isinstance(value, float):
+        return round(value, 6) if abs(value) < float("inf") else None
+    if value is None or isinstance(value, int):
+        return value
+    return scrub(str(value))
+
+
+def _visible(text: str) -> str:
+    """``text`` without what would move a terminal's cursor or forge a line."""
+    lines = text.rstrip("\n").split("\n")
+    return "\n    ".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)

@@ -1,0 +1,34 @@
+"""What should not have happened."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from nodecache import __version__, events
+from nodecache.metrics.room import Bounded, Room, Takers
+
+
+class Faults(Room):
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        build = self._gauge("build_info", "1, by the running release.", ("version",))
+        build.labels(__version__).set(1)
+        self._corrupt = self._counter(
+            "corruptions_total", "Rotten bytes found and dropped.", ("kind", "found_by")
+        )
+        self._disk = self._counter("disk_failures_total", "Failed disk calls.", ("operation",))
+        self._defects = self._counter("unexpected_total", "Defects of nodecache met.")
+        self._operation = Bounded()
+
+    def takers(self) -> Takers:
+        return {
+            events.CorruptionFound: self._corruption,
+            events.DiskFailed: self._disk_failed,
+            events.Unexpected: lambda _: self._defects.inc(),
+        }
+
+    def _corruption(self, event: events.CorruptionFound) -> None:
+        self._corrupt.labels(event.kind, event.found_by).inc()
+
+    def _disk_failed(self, event: events.DiskFailed) -> None:
+        self._disk.labels(self._operation(event.operation)).inc()

@@ -1,0 +1,135 @@
+"""What a port is: its connections, their limits, and how it is closed.
+
+Closing has two steps, and nobody is cut off in the first: ``drain`` closes idle
+connections, lets every answer that was begun go on, and returns when the last
+one is over or the deadline has come; ``abort_all`` resets what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from nodecache.answers import Answer
+from nodecache.body import Tools
+from nodecache.deadline import Deadline
+from nodecache.limits import Limits, Timeouts
+from nodecache.seams import Observe, WallClock
+from nodecache.web.channel import GuardedChannel
+from nodecache.web.request import GuardedRequest
+
+#: For ``listen``: connections that the kernel holds until they are accepted.
+#: The pods of a node start together.
+LISTEN_BACKLOG = 2048
+
+
+class GuardedSite(Site):
+    """``tools`` carry the reactor and its clock; ``channels`` are the open connections."""
+
+    # Not within the proxy that Twisted puts around it for the sake of HTTP/2.
+    protocol = GuardedChannel  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        resource: IResource,
+        request_class: type[GuardedRequest],
+        tools: Tools,
+        wall: WallClock,
+        timeouts: Timeouts,
+        limits: Limits,
+    ) -> None:
+        idle = timeouts.client_idle or None
+        super().__init__(resource, requestFactory=request_class, timeout=idle, reactor=tools.clock)
+        self.tools = tools
+        self.wall = wall
+        self.channels: set[GuardedChannel] = set()
+        self.active: set[GuardedRequest] = set()
+        self._limits = limits
+        self._over: list[Deferred[None]] = []
+
+    @property
+    def clock(self) -> IReactorTime:
+        return self.tools.clock
+
+    @property
+    def observe(self) -> Observe:
+        return self.tools.observe
+
+    # What Twisted calls.
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        if len(self.channels) >= self._limits.client_connections:
+            return None  # closed at once
+        channel = super().buildProtocol(addr)
+        channel.maxHeaders = self._limits.header_lines
+        channel.totalHeadersSize = self._limits.header_bytes
+        return channel
+
+    def acceptableProtocols(self) -> Sequence[bytes]:
+        return [b"http/1.1"]
+
+    def startFactory(self) -> None:
+        """No access log: events tell of requests."""
+
+    def stopFactory(self) -> None:
+        """See ``startFactory``."""
+
+    def log(self, request: HTTPRequest) -> None:
+        """See ``startFactory``."""
+
+    # What channels and requests tell.
+
+    def refused(self, channel: GuardedChannel, refusal: Answer) -> None:
+        """``channel`` was answered before a request was read."""
+
+    def request_over(self, request: GuardedRequest) -> None:
+        self.active.discard(request)
+        if not self.active:
+            over, self._over = self._over, []
+            for waiter in over:
+                waiter.callback(None)
+
+    # Closing.
+
+    async def drain(self, deadline: Deadline) -> int:
+        """Let answers finish until ``deadline``; how many did not.
+
+        Nothing is answered any more on connections that are idle; those that
+        are not are closed behind their answer.
+        """
+        for channel in list(self.channels):
+            channel.close_when_idle()
+        if self.active:
+            await self._until_over(deadline)
+        return len(self.active)
+
+    def _until_over(self, deadline: Deadline) -> Deferred[None]:
+        def give_up() -> None:
+            self._over.remove(waiter)
+            waiter.callback(None)
+
+        waiter: Deferred[None] = Deferred(self._over.remove)
+        self._over.append(waiter)
+        timer = self.clock.callLater(deadline.remaining(self.clock.seconds()), give_up)
+
+        def stop_timer(result: Any) -> Any:
+            if timer.active():
+                timer.cancel()
+            return result
+
+        return waiter.addBoth(stop_timer)
+
+    def abort_all(self) -> int:
+        """Reset every connection; how many of them had an answer under way."""
+        cut = len(self.active)
+        for request in list(self.active):
+            request.cut("the node is stopping")
+        for channel in list(self.channels):
+            channel.abort()
+        return cut
