@@ -73,11 +73,18 @@ class Shop:
 
     hub: Hub
     _numbers: Iterator[int] = attrs.Factory(itertools.count)
+    _made: dict[Kind, Image] = attrs.Factory(dict)
 
     def make(self, kind: Kind, tag: str = "latest", namespace: str = "library") -> Image:
         """Push a new image of ``kind``."""
         name = f"{namespace}/{kind.__name__.replace('_', '-')}-{next(self._numbers)}"
         return self.push(name, tag, kind, name)
+
+    def once(self, kind: Kind) -> Image:
+        """The run's one image of ``kind``: for the big ones, and nodes that start empty."""
+        if kind not in self._made:
+            self._made[kind] = self.make(kind)
+        return self._made[kind]
 
     def push(self, name: str, tag: str, kind: Kind, seed: object) -> Image:
         """Push ``name:tag``; another ``seed`` makes another image of it."""

@@ -29,9 +29,14 @@ from tests.system.parts.zoo import (
 TAKEN_BY: dict[str, tuple[Kind, ...]] = {
     "dockerd-system": (),
     "dockerd-newest": (zstd,),
-    "containerd": (zstd, unknown_types),
-    "podman": (zstd,),
-    "skopeo": (zstd, unknown_types, empty_blob),
+    "containerd-system": (zstd,),
+    "containerd-system-cri-default": (zstd,),
+    "containerd-newest": (zstd, unknown_types),
+    "containerd-newest-cri-default": (zstd, unknown_types),
+    "podman-system": (zstd,),
+    "podman-newest": (zstd,),
+    "skopeo-system": (zstd, unknown_types, empty_blob),
+    "skopeo-newest": (zstd, unknown_types, empty_blob),
 }
 
 EVERY_RUNTIME = [f"{kind} {age}" for kind in RUNTIMES for age in ("system", "newest")]
@@ -58,13 +63,8 @@ def pair(started: Pair, hub: Hub) -> Pair:
     return started
 
 
-def taken_by(name: str) -> list[Kind]:
-    special = next(kinds for prefix, kinds in TAKEN_BY.items() if name.startswith(prefix))
-    return [*RUNNABLE, *special]
-
-
 def test_every_kind_of_image_arrives_as_it_was_pushed(pair: Pair, shop: Shop) -> None:
-    for kind in taken_by(pair.runtime.name):
+    for kind in (*RUNNABLE, *TAKEN_BY[pair.runtime.name]):
         image = shop.make(kind)
         pair.runtime.pull(image)
         pair.runtime.check(image)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.system.parts.images import (
-    OCI,
     SCHEMA2,
     SCHEMA2_LIST,
     Layer,
@@ -86,7 +85,12 @@ def empty_blob(seed: object) -> Manifest:
 
 def two_gib(seed: object) -> Manifest:
     """One layer of 2 GiB and a small one."""
-    return image([huge_layer(2 * GIB, seed), *_layers(seed, count=1)], media_type=OCI)
+    return image([huge_layer(2 * GIB, seed), *_layers(seed, count=1)])
+
+
+def quarter_gib(seed: object) -> Manifest:
+    """One layer of 256 MiB, which is 32 segments."""
+    return image([huge_layer(GIB // 4, seed)])
 
 
 Kind = Callable[[object], Manifest]
