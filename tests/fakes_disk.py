@@ -51,12 +51,15 @@ class FaultyDisk(Disk):
     """The real disk, but ``fail`` makes calls of one name raise.
 
     ``calls`` lists the names of the calls made; ``room`` replaces what the
-    file system says about its free space.
+    file system says about its free space. ``short_writes`` and ``short_appends``
+    are the most bytes that one call takes, where not 0.
     """
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.room: Space | None = None
+        self.short_writes = 0
+        self.short_appends = 0
         self._faults: dict[str, tuple[int, int, str]] = {}
 
     def fail(self, call: str, code: int, *, times: int = 1 << 30, where: str = "") -> None:
@@ -83,10 +86,14 @@ class FaultyDisk(Disk):
 
     def pwritev(self, fd: int, chunks: Sequence[bytes | memoryview], offset: int) -> int:
         self._check("pwritev", fd)
+        if self.short_writes:
+            chunks = [chunks[0][: self.short_writes]]
         return super().pwritev(fd, chunks, offset)
 
     def append(self, fd: int, data: bytes) -> int:
         self._check("append", fd)
+        if self.short_appends:
+            data = data[: self.short_appends]
         return super().append(fd, data)
 
     def truncate(self, fd: int, size: int) -> None:
