@@ -16,9 +16,9 @@ from tests.system.parts.hub import Hub
 from tests.system.parts.images import Image, Manifest, artifact, noise
 from tests.system.parts.node import Node
 from tests.system.parts.processes import listens, until
+from tests.system.parts.reader import MIB, Reader
 from tests.system.parts.zoo import oci_index, quarter_gib, schema2
 
-MIB = 1 << 20
 #: More than sockets hold on both sides, so that a client that stops reading holds it up.
 BODY = 64 * MIB
 
@@ -33,28 +33,6 @@ def one_body(seed: object) -> Manifest:
 def path_of(of: Image, number: int = 1) -> str:
     """The path of a blob of the image (0 is the config)."""
     return f"/v2/{of.name}/blobs/{of.manifest.blobs[number].digest}"
-
-
-class Reader:
-    """A client that reads when it is told to."""
-
-    def __init__(self, node: Node, path: str) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
-        self.connection.request("GET", path)
-        self.answer = self.connection.getresponse()
-        self.hash = hashlib.sha256()
-
-    def read(self, size: int) -> None:
-        data = self.answer.read(size)
-        assert len(data) == size
-        self.hash.update(data)
-
-    def rest(self) -> str:
-        """Read to the end; the digest of all."""
-        while data := self.answer.read(MIB):
-            self.hash.update(data)
-        self.connection.close()
-        return f"sha256:{self.hash.hexdigest()}"
 
 
 def test_sigterm_lets_a_body_from_disk_finish(node: Node, shop: Shop) -> None:
