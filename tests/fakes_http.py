@@ -78,9 +78,10 @@ class Gate:
 
     def open(self) -> None:
         self.is_open = True
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.callback(None)
+        for waiter in tuple(self._waiters):
+            if not waiter.called:  # one waiter's end may cancel another
+                waiter.callback(None)
+        self._waiters.clear()
 
 
 @attrs.frozen(kw_only=True)

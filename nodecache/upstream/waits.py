@@ -1,0 +1,56 @@
+"""Waiting with a bound."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+#: Seconds. A timer that fires this much too late tells of a process that was
+#: frozen, and nothing about whomever it waited for.
+LATE = 1.0
+
+
+class TimedOut(Exception):
+    """The time ran out. ``late``: the timer itself came late, so nobody is to blame."""
+
+    def __init__(self, *, late: bool) -> None:
+        super().__init__("timed out")
+        self.late = late
+
+
+def bounded(clock: Any, inner: Deferred[T], seconds: float) -> Deferred[T]:
+    """``inner``'s result, or TimedOut after ``seconds`` on ``clock`` (an IReactorTime).
+
+    Whichever way it ends before ``inner`` does, ``inner`` is cancelled and what
+    becomes of it is dropped: some of Twisted's own Deferreds answer a cancel
+    with an error of another kind, which would be read as the other side's fault.
+    """
+    over = False
+    due = clock.seconds() + seconds
+
+    def give_up() -> None:
+        nonlocal over
+        over = True
+        if timer.active():
+            timer.cancel()
+        inner.cancel()
+
+    def expire() -> None:
+        late = clock.seconds() - due > LATE
+        give_up()
+        outer.errback(TimedOut(late=late))
+
+    def ended(result: T | Failure) -> None:
+        if over:
+            return
+        timer.cancel()
+        outer.callback(result)
+
+    outer: Deferred[T] = Deferred(lambda _outer: give_up())
+    timer = clock.callLater(max(0.0, seconds), expire)
+    inner.addBoth(ended)
+    return outer
