@@ -147,6 +147,15 @@ class IncompleteImageTests(CacheTestCase):
         self.hub.remembered = DOWN
         self.refused(self.manifest(deep.digest), BlobsMissing)
 
+    def test_one_with_digests_that_are_not_served_is_not(self) -> None:
+        config = {"digest": str(digest_of(b"ours"))}
+        layer = {"digest": "sha512:" + HEX * 2}
+        mixed = Manifest(json.dumps({"config": config, "layers": [layer]}).encode())
+        self.store.fill_with(mixed)
+        self.assertEqual(self.now(self.manifest(mixed.digest)).body, mixed.body)
+        self.hub.remembered = DOWN
+        self.refused(self.manifest(mixed.digest), BlobsMissing)
+
     def test_what_names_nothing_is_handed_out(self) -> None:
         unknown = Manifest(b'{"mediaType":"some/thing","subject":{}}', "some/thing")
         self.store.fill_with(unknown)

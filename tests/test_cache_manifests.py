@@ -261,6 +261,8 @@ class EntriesTests(CacheTestCase):
         self.store.held["write_tag"].holding = True
         writing = [self.start(self.entries.propose(self.key, each)) for each in (first, second)]
         self.clock.advance(2)
+        # One write at a time: no disk can put them in the wrong order.
+        self.assertEqual(len(self.store.held["write_tag"]), 1)
         self.store.held["write_tag"].release()
         for each in writing:
             self.successResultOf(each)

@@ -396,6 +396,14 @@ class RevalidationTests(TagTestCase):
         self.assertEqual((result.body, result.warning), (OLD.body, None))
         self.assertEqual(self.asked(), [])
 
+    def test_an_import_counts_more_than_what_a_head_has_told(self) -> None:
+        self.publish_new()
+        self.now(self.manifest(head=True))
+        self.store.fill_with(OLD)
+        imported = TagEntry(str(OLD.digest), OLD.media_type, len(OLD.body), 0.0, imported=True)
+        self.store.tag_entries[ALPINE, LATEST] = imported
+        self.assertEqual(self.now(self.manifest()).body, OLD.body)
+
     def test_a_look_upstream_does_not_undo_an_import(self) -> None:
         self.cache_old()
         self.publish_new()
