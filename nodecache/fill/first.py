@@ -6,7 +6,7 @@ import attrs
 
 from nodecache.byteranges import Span
 from nodecache.deadline import Deadline
-from nodecache.failures import UpstreamFailure
+from nodecache.failures import UpstreamFailure, UpstreamKind
 from nodecache.fill.answers import Answer, Contradiction, judge
 from nodecache.fill.names import Sources
 from nodecache.limits import SEGMENT
@@ -29,18 +29,20 @@ async def ask(sources: Sources, span: Span, known: int | None, deadline: Deadlin
     What is wrong with an answer may be the fault of the range: then the whole
     is asked for, once.
     """
+    try:
+        return await _ask(sources, span, span, known, deadline)
+    except UpstreamFailure as failure:
+        if failure.kind is not UpstreamKind.WRONG or isinstance(failure, Contradiction):
+            raise
+    return await _ask(sources, None, Span(0, SEGMENT), known, deadline)
+
+
+async def _ask(
+    sources: Sources, span: Span | None, asked: Span, known: int | None, deadline: Deadline
+) -> First:
     body = await sources.fetch(span, deadline)
     try:
-        return First(body, span, judge(body, span, known))
-    except Contradiction:
-        body.stop()
-        raise
-    except UpstreamFailure:
-        body.stop()
-    whole = Span(0, SEGMENT)
-    body = await sources.fetch(None, deadline)
-    try:
-        return First(body, whole, judge(body, whole, known))
+        return First(body, asked, judge(body, asked, known))
     except UpstreamFailure:
         body.stop()
         raise

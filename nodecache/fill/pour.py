@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.failures import UpstreamFailure, UpstreamKind
-from nodecache.fill.answers import Answer, Contradiction
+from nodecache.fill.answers import Answer
 from nodecache.seams import BlobBody
 
 
@@ -38,7 +38,6 @@ class Pour:
         self._clock = clock
         self._delivered: Deferred[None] | None = None
         self._enough = False
-        self._too_long = False
 
     async def run(self) -> None:
         """Returns when every byte that was wanted of it has come. Raises UpstreamFailure."""
@@ -52,8 +51,6 @@ class Pour:
                 raise
         finally:
             self._delivered = None
-        if self._too_long:
-            raise Contradiction(f"the body goes on behind the blob's {self.answer.stop} bytes")
         stop = self.answer.stop
         if stop is not None and self._taker.lacks(self.at, stop):
             raise UpstreamFailure(UpstreamKind.CUT, f"the body ended at byte {self.at} of {stop}")
@@ -75,10 +72,9 @@ class Pour:
         if self._enough:
             return
         stop = self.answer.stop
+        # What goes on behind its end is cut off; whether the end was right, the digest tells.
         surplus = 0 if stop is None else max(0, self.at + len(data) - stop)
         if surplus:
-            # Behind a segment there may be more; behind the blob there must not.
-            self._too_long = self.answer.stream
             data = data[: len(data) - surplus]
         offset, self.at = self.at, self.at + len(data)
         self._taker.take(offset, data)

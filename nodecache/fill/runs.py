@@ -49,6 +49,10 @@ class Queue:
         self._runs: list[_Run] = []
         self.size = 0
 
+    def __len__(self) -> int:
+        """How many runs."""
+        return len(self._runs)
+
     def put(self, offset: int, data: bytes) -> None:
         run = next((run for run in self._runs if run.stop == offset), None)
         if run is None:

@@ -156,7 +156,7 @@ class Worker:
 
         Raises UpstreamFailure.
         """
-        if self.dismissed:
+        if self.dismissed or not self._crew.lacks(0, self._crew.total):
             return False
         if isinstance(failure, Contradiction):
             raise failure

@@ -77,7 +77,8 @@ class Writer:
         self._punches: list[Span] = []
         self._wanted = limits.job_first
         self._flush: IDelayedCall | None = None
-        self._due = False
+        #: Runs that have waited long enough.
+        self._due = 0
         self._ending = False
         self._held = False
         self._pressed = False
@@ -181,7 +182,7 @@ class Writer:
             self._queue.put_back(piece)
             return None
         if piece is not None:
-            self._due = False
+            self._due = max(0, self._due - 1)
         return piece
 
     def _begin(self, job: Job) -> None:
@@ -224,5 +225,5 @@ class Writer:
 
     def _flush_now(self) -> None:
         self._flush = None
-        self._due = self._queue.size > 0
+        self._due = len(self._queue)
         self._turn()

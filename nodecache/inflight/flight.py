@@ -102,7 +102,8 @@ class Flight:
 
     def _raise_cause(self) -> None:
         if self.progress.cause is not None:
-            raise self.progress.cause
+            # One object for many: it must not collect the tracebacks of all who raise it.
+            raise self.progress.cause.with_traceback(None)
 
     def reader(self) -> Readable:
         """A reader of its own, owed one ``close``.

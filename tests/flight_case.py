@@ -1,0 +1,232 @@
+"""Fills over a real store without threads, a scripted origin, and clients that read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from nodecache.byteranges import Span
+from nodecache.failures import Failure, FlightFailed
+from nodecache.fill import Fills
+from nodecache.inflight import Flight
+from nodecache.reference import Digest, Repository
+from nodecache.seams import DiskPool, Readable
+from tests.fakes_disk import InlinePool
+from tests.fakes_source import FakeBody, Origin
+from tests.store_case import StoreCase, digest_of, some_bytes
+
+ALPINE = Repository("docker.io", "library/alpine")
+BUSYBOX = Repository("docker.io", "library/busybox")
+QUAY = Repository("quay.io", "team/app")
+
+
+class Client:
+    """Reads a body as a client at the mirror port would: all that there is, or ``most`` at a time.
+
+    ``wanted`` is the span of a closed range; None is the whole body, or, with
+    ``start``, what is behind it. ``outcome`` is None while it reads, else
+    "complete" or "broken".
+    """
+
+    def __init__(
+        self, reader: Readable, wanted: Span | None = None, *, start: int = 0, most: int = 1 << 60
+    ) -> None:
+        self.reader = reader
+        self.start = start if wanted is None else wanted.start
+        self.got = bytearray()
+        self.outcome: str | None = None
+        self.cause: Failure | None = None
+        self.most = most
+        self.reading = False
+        self._wanted = wanted
+        self._wait: Deferred[None] | None = None
+
+    @property
+    def at(self) -> int:
+        return self.start + len(self.got)
+
+    @property
+    def held_back(self) -> bool:
+        return self._wanted is None
+
+    @property
+    def stop(self) -> int | None:
+        return self.reader.total if self._wanted is None else self._wanted.stop
+
+    def go(self) -> Client:
+        """Read on until there is nothing, then wait for more, until ``pause``."""
+        self.reading = True
+        self._next()
+        return self
+
+    def pause(self) -> None:
+        """Stop reading, as a slow client does."""
+        self.reading = False
+        self._forget_wait()
+
+    def leave(self) -> None:
+        """The client goes away."""
+        self.pause()
+        if self.outcome is None:
+            self.outcome = "left"
+            self.reader.close()
+
+    def read(self) -> int:
+        """One read; returns its size."""
+        count = min(self.most, self.reader.available(self.at, held_back=self.held_back))
+        if self._wanted is not None:
+            count = min(count, self._wanted.stop - self.at)
+        if count > 0:
+            data = os.pread(self.reader.fd, count, self.at)
+            assert len(data) == count, "the file is shorter than what was promised"
+            self.got += data
+            self.reader.punched(self.at)
+        return max(0, count)
+
+    def _next(self) -> None:
+        while self.reading and self.outcome is None:
+            if self.at == self.stop and (self.reader.total is not None or not self.held_back):
+                return self._end("complete")
+            if not self.read():
+                return self._wait_for_more()
+        return None
+
+    def _wait_for_more(self) -> None:
+        wait = self._wait = self.reader.wait(self.at, held_back=self.held_back)
+        wait.addCallbacks(self._woken, self._broken)
+
+    def _woken(self, _: None) -> None:
+        self._wait = None
+        self._next()
+
+    def _broken(self, reason: Any) -> None:
+        self._wait = None
+        if self.reading:
+            failed = reason.value
+            assert isinstance(failed, FlightFailed)
+            self.cause = failed.cause
+            self._end("broken")
+
+    def _end(self, outcome: str) -> None:
+        self.outcome = outcome
+        self.reader.close()
+
+    def _forget_wait(self) -> None:
+        wait, self._wait = self._wait, None
+        if wait is not None:
+            wait.cancel()
+
+
+class FlightCase(StoreCase):
+    """``fills`` over ``store`` and ``origin``. ``turn`` lets what is due happen."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.origin = Origin()
+        self.pool: DiskPool = InlinePool()
+        self.fills = self.new_fills()
+
+    def close_all(self) -> None:
+        stopped = Deferred.fromCoroutine(self.fills.stop())
+        self.turn()
+        self.successResultOf(stopped)
+        super().close_all()
+
+    def new_fills(self) -> Fills:
+        return Fills(
+            self.store,
+            self.pool,
+            self.origin.source,
+            self.clock,
+            self.events.append,
+            self.limits,
+            self.timeouts,
+        )
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """Let ``seconds`` pass, and what then is due happen, the callLater(0) of those included."""
+        self.clock.advance(seconds)
+        for _ in range(8):
+            self.clock.advance(0)
+
+    def settle(self) -> None:
+        """Let what waits for the disk be written."""
+        self.turn(self.timeouts.flush)
+
+    def blob(self, size: int, seed: int = 0) -> tuple[Digest, bytes]:
+        """A blob that the origin has."""
+        data = some_bytes(size, seed)
+        digest = digest_of(data)
+        self.origin.blobs[digest] = data
+        return digest, data
+
+    def starting(
+        self, digest: Digest, name: Repository = ALPINE, hint: int | None = None
+    ) -> Deferred[Flight]:
+        return Deferred.fromCoroutine(self.fills.start(name, digest, hint))
+
+    def started(self, digest: Digest, name: Repository = ALPINE, hint: int | None = None) -> Flight:
+        starting = self.starting(digest, name, hint)
+        self.turn()
+        return self.successResultOf(starting)
+
+    def headers(self, flight: Flight) -> Deferred[None]:
+        return Deferred.fromCoroutine(flight.opened())
+
+    def flying(self, digest: Digest, name: Repository = ALPINE, hint: int | None = None) -> Flight:
+        flight = self.started(digest, name, hint)
+        opening = self.headers(flight)
+        self.turn()
+        self.successResultOf(opening)
+        return flight
+
+    def read_at_once(self, digest: Digest) -> Readable:
+        """As the cache does it: a reader in the turn in which the headers came."""
+
+        async def read() -> Readable:
+            flight = await self.fills.start(ALPINE, digest, None)
+            await flight.opened()
+            return flight.reader()
+
+        reading = Deferred.fromCoroutine(read())
+        self.turn()
+        return self.successResultOf(reading)
+
+    def client(self, flight: Flight, wanted: Span | None = None, **more: Any) -> Client:
+        """One that reads on by itself."""
+        return Client(flight.reader(), wanted, **more).go()
+
+    @property
+    def body(self) -> FakeBody:
+        """The only body that is open."""
+        (body,) = self.origin.open_bodies
+        return body
+
+    def finish(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Let every body send all of it, until no more are asked for."""
+        for _ in range(10_000):
+            bodies = [body for body in self.origin.open_bodies if body.delivering]
+            if not bodies or until():
+                break
+            for body in bodies:
+                if body.delivering and not body.paused:
+                    body.finish()
+            self.turn()
+        self.settle()
+
+    def stored(self, digest: Digest) -> bytes | None:
+        return self.read_blob(digest)
+
+    def outcome(self) -> str:
+        """How the last fill ended."""
+        return str(self.told("fill")[-1].outcome)
+
+    def nothing_is_left(self) -> None:
+        """No flight, no connection, no timer of ours."""
+        self.turn()
+        self.assertEqual(self.fills.active(), [])
+        self.assertEqual(self.origin.open_bodies, [])
+        self.assertEqual(self.store.usage().reserved, 0)
