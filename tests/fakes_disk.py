@@ -108,6 +108,10 @@ class FaultyDisk(Disk):
         self._check("fsync", fd)
         super().fsync(fd)
 
+    def open_folder(self, path: str) -> int:
+        self._check("open_folder", path)
+        return super().open_folder(path)
+
     def rename(self, source: str, target: str) -> None:
         self._check("rename", target)
         super().rename(source, target)

@@ -201,7 +201,7 @@ class StoreCase(SynchronousTestCase):
         for folder, _, names in os.walk(home):
             for name in names:
                 path = os.path.join(folder, name)
-                if path not in (os.path.join(home, "running"),):
+                if path != os.path.join(home, "running"):
                     total += disk_size(path, sparse="segments" in folder)
         return total
 

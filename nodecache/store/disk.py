@@ -88,9 +88,13 @@ class Disk:
     def fsync(self, fd: int) -> None:
         os.fsync(fd)
 
+    def open_folder(self, path: str) -> int:
+        """A descriptor of a folder; a symbolic link is refused."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = self.open_folder(path)
         try:
             self.fsync(fd)
         finally:

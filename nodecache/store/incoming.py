@@ -62,7 +62,8 @@ class Incoming:
         try:
             await self._room.settled(key)
             # From here on its bytes are in the reservation of whoever fills it.
-            self._accounts.forget([key])
+            if self._accounts.forget([key]):
+                self._accounts.tell()
             folder = self._ground.layout.partial(digest)
             partial = await self._ground.pool.run(
                 lambda: Partial(self._ground.disk, digest, folder)

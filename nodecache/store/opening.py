@@ -63,9 +63,11 @@ def _open(layout: Layout, disk: Disk, now: float) -> Opened:
 
 
 def _locked(layout: Layout, disk: Disk, now: float, lock: FolderLock) -> Opened:
-    for folder in (
-        layout.scratch, layout.blobs, layout.manifests, layout.tags, layout.segments
-    ):  # fmt: skip
+    folders = (layout.scratch, layout.blobs, layout.manifests, layout.tags, layout.segments)
+    for folder in (layout.home, *folders):
+        if os.path.islink(folder):
+            # The scan removes what is left over: it must not be led astray.
+            raise DataFolderError(f"{folder} is a symbolic link")
         ensure_folder(disk, folder)
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             raise DataFolderError(f"{folder} can not be read and written")

@@ -68,11 +68,11 @@ def scan(disk: Disk, layout: Layout, now: float) -> Found:
     return found
 
 
-def _files(path: str, found: Found) -> Iterator[tuple[str, os.stat_result]]:
+def _files(disk: Disk, path: str, found: Found) -> Iterator[tuple[str, os.stat_result]]:
     """Regular files by name. A folder that can not be read is as if it were empty."""
     try:
         # By descriptor, so that a stat need not walk the whole path again.
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = disk.open_folder(path)
     except OSError as error:
         found.problems.append(f"{path}: {error.strerror}")
         return
@@ -107,7 +107,7 @@ def _scan_blobs(disk: Disk, folder: str, now: float, found: Found) -> None:
     shard = os.path.basename(folder)
     append = found.entries.append
     code = Kind.BLOB.code
-    for name, info in _files(folder, found):
+    for name, info in _files(disk, folder, found):
         if not blob_name(name) or not name.startswith(shard):
             continue
         if info.st_size == 0 and name != EMPTY:
@@ -120,7 +120,7 @@ def _scan_blobs(disk: Disk, folder: str, now: float, found: Found) -> None:
 
 def _scan_manifests(disk: Disk, folder: str, now: float, found: Found) -> None:
     """A manifest counts with its sidecar; either of them alone is removed."""
-    files = dict(_files(folder, found))
+    files = dict(_files(disk, folder, found))
     for name, info in files.items():
         other = name.removesuffix(".type") if name.endswith(".type") else f"{name}.type"
         if other not in files:
@@ -136,7 +136,7 @@ def _scan_records(disk: Disk, layout: Layout, now: float, found: Found) -> None:
     """Tags and listings; folders that became empty are removed."""
     for folder, _, _ in os.walk(layout.tags, topdown=False):
         if os.path.basename(folder) in ("_tags", "_listings"):
-            for name, info in _files(folder, found):
+            for name, info in _files(disk, folder, found):
                 key = record_key(os.path.join(folder, name), layout)
                 found.entries.append((key, info.st_size, min(now, info.st_mtime)))
                 if name.endswith(".json"):
@@ -156,7 +156,7 @@ def _look_for_pin(disk: Disk, path: str, key: Key, found: Found) -> None:
 
 def _scan_partial(disk: Disk, layout: Layout, name: str, now: float, found: Found) -> None:
     folder = os.path.join(layout.segments, name)
-    files = dict(_files(folder, found))
+    files = dict(_files(disk, folder, found))
     if not _HEX.fullmatch(name):
         return
     if DATA not in files or JOURNAL not in files:
