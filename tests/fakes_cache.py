@@ -26,6 +26,7 @@ from nodecache.freshness import TagEntry
 from nodecache.limits import Limits, Timeouts
 from nodecache.reference import Digest, Reference, Repository, Tag
 from nodecache.rules import NameRules
+from nodecache.seams import BlobSource
 from nodecache.store import StoredListing, StoredManifest
 
 T = TypeVar("T")
@@ -357,7 +358,7 @@ class FakeUpstream:
             raise UpstreamFailure(UpstreamKind.NOT_FOUND, "upstream says 404", status=404)
         return self.blobs[digest] or 0
 
-    def blob_source(self, name: str, digest: Digest) -> FakeSource:
+    def blob_source(self, name: str, digest: Digest) -> BlobSource:
         return FakeSource(self, name, digest)
 
     async def tags(self, name: str, n: int | None, last: str | None) -> FetchedPage:

@@ -8,8 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from nodecache.cache.completeness import candidates
 from nodecache.cache.descriptors import Blob, Child, Named, clean_media_type, named
 from nodecache.cache.hints import SizeHints
-from nodecache.cache.policy import Platform, Policy
-from nodecache.config import Settings, UpstreamSettings
+from nodecache.cache.policy import Platform
 from nodecache.events import Source
 from nodecache.failures import BlobsMissing, UpstreamFailure, UpstreamKind
 from nodecache.reference import Digest
@@ -272,21 +271,6 @@ class PlatformTests(SynchronousTestCase):
     def test_without_any_all_are(self) -> None:
         others = (Child(A, "windows", "amd64"), Child(A))
         self.assertEqual(candidates(others, AMD64), others)
-
-
-class PolicyTests(SynchronousTestCase):
-    def test_settings_make_one(self) -> None:
-        hub = UpstreamSettings("docker.io", "https://hub.example", deny=("bad",))
-        quay = UpstreamSettings("quay.io", "https://quay.example", allow=("good/*",))
-        settings = Settings(upstreams=(quay, hub), tag_ttl=7.0, offline=True)
-        policy = Policy.from_settings(settings, "aarch64")
-        self.assertEqual(list(policy.rules), ["quay.io", "docker.io"])
-        self.assertFalse(policy.rules["docker.io"].permits("library/bad"))
-        self.assertFalse(policy.rules["quay.io"].permits("other/name"))
-        self.assertEqual(
-            (policy.tag_ttl, policy.offline, policy.platform),
-            (7.0, True, Platform("linux", "arm64")),
-        )
 
 
 class SizeHintTests(SynchronousTestCase):

@@ -7,7 +7,6 @@ from typing import Final
 
 import attrs
 
-from nodecache.config import Settings
 from nodecache.rules import NameRules
 
 #: Machine names of the kernel (``uname -m``) and what image indexes call them.
@@ -46,13 +45,3 @@ class Policy:
     tag_ttl: float
     offline: bool
     platform: Platform
-
-    @classmethod
-    def from_settings(cls, settings: Settings, machine: str) -> Policy:
-        """``machine`` is what ``uname -m`` says."""
-        return cls(
-            rules={upstream.namespace: upstream.rules for upstream in settings.upstreams},
-            tag_ttl=settings.tag_ttl,
-            offline=settings.offline,
-            platform=Platform.of_machine(machine),
-        )
