@@ -11,7 +11,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -34,8 +34,6 @@ from nodecache.results import (
     Registry,
 )
 from nodecache.seams import BlobBody, Readable
-
-T = TypeVar("T")
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 NOT_FOUND = UpstreamFailure(UpstreamKind.NOT_FOUND, "no such thing upstream", status=404)
@@ -133,11 +131,10 @@ class FakeReadable(Readable):
         return self._blob.total
 
     def available(self, offset: int, *, held_back: bool) -> int:
-        end = self._blob.present
-        if held_back and not self._blob.verified:
-            end = min(end, (end if self._blob.total is None else self._blob.total)) - max(
-                1, self._blob.tail
-            )
+        blob = self._blob
+        end = blob.present
+        if held_back and not blob.verified:
+            end = min(end, (end if blob.total is None else blob.total) - max(1, blob.tail))
         return max(0, end - offset)
 
     def wait(self, offset: int, *, held_back: bool) -> Deferred[None]:
@@ -297,7 +294,7 @@ class FakeRegistry(Registry):
         self, repository: Repository, reference: Reference, *, head: bool
     ) -> ManifestResult:
         await self._turn("manifest", repository, reference, head)
-        found = _or_raise(self.manifests.get(str(reference), NOT_FOUND))
+        found: ManifestResult = _or_raise(self.manifests.get(str(reference), NOT_FOUND))
         return attrs.evolve(found, body=None) if head else found
 
     async def blob(
@@ -318,17 +315,19 @@ class FakeRegistry(Registry):
         return BlobHead(found.total, self.source)
 
     async def tags(self, repository: Repository, n: int | None, last: str | None) -> ListingResult:
-        await self._turn("tags", repository, n, last)
-        return _or_raise(self.listings.get("tags", NOT_FOUND))
+        await self._turn("tags", repository, None, (n, last))
+        found: ListingResult = _or_raise(self.listings.get("tags", NOT_FOUND))
+        return found
 
     async def referrers(
         self, repository: Repository, digest: Digest, artifact_type: str | None
     ) -> ListingResult:
         await self._turn("referrers", repository, digest, artifact_type)
-        return _or_raise(self.listings.get("referrers", NOT_FOUND))
+        found: ListingResult = _or_raise(self.listings.get("referrers", NOT_FOUND))
+        return found
 
 
-def _or_raise(found: T | BaseException) -> T:
+def _or_raise(found: Any) -> Any:
     if isinstance(found, BaseException):
         raise found
     return found

@@ -18,11 +18,12 @@ from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from nodecache.body.sendfile import SocketDuplicate
 from nodecache.events import Event, RequestFinished
 from nodecache.limits import Limits, Timeouts
 from nodecache.web.mirror_site import MirrorSite
 from tests.fakes_disk import InlinePool
-from tests.fakes_registry import FakeBlob, FakeRegistry
+from tests.fakes_registry import FakeBlob, FakeBody, FakeRegistry
 
 reactor = cast(Any, _reactor)
 E = TypeVar("E", bound=Event)
@@ -108,6 +109,27 @@ class Client(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.reason = reason.value
 
+    async def answered(self) -> Reply:
+        """The one answer, once its headers are there."""
+        await until(self.replies)
+        return self.reply
+
+    async def body(self, size: int) -> bytes:
+        """What there is of the one answer's body, once that is ``size`` bytes."""
+        await until(lambda: len(self.received) >= size and self.replies())
+        await until(lambda: len(self.reply.body) >= size)
+        return self.reply.body
+
+    async def whole(self) -> Reply:
+        """The one answer, once it is whole."""
+        await until(self.replies)
+        await until(lambda: self.reply.whole)
+        return self.reply
+
+    async def hung_up(self) -> None:
+        """Until the server has closed the connection, in whatever way."""
+        await until(lambda: self.closed)
+
     @property
     def closed(self) -> bool:
         return self.reason is not None
@@ -147,6 +169,10 @@ class _Clients(ClientFactory):
         return self.client
 
 
+def header_names(named: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in named.items()}
+
+
 def request(
     path: str,
     method: str = "GET",
@@ -158,7 +184,7 @@ def request(
 ) -> bytes:
     """A request; ``User_Agent="x"`` stands for a header."""
     every = {"Host": "localhost:5000", **(headers or {})}
-    every.update({name.replace("_", "-"): value for name, value in named.items()})
+    every.update(header_names(named))
     lines = [f"{method} {path} HTTP/{version}", *(f"{k}: {v}" for k, v in every.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
@@ -221,8 +247,18 @@ class LoopbackCase(TestCase):
         await until(lambda: all(client.closed for client in self.clients))
         self.site.abort_all()
         await until(lambda: not self.site.channels)
+        self.check_for_leaks()
         for blob in self.blobs:
             blob.close()
+
+    def check_for_leaks(self) -> None:
+        """With every client gone nothing is held, and each reader was closed once."""
+        self.assertEqual(self.site.active, set())
+        self.assertEqual(getattr(self.site, "active_bodies", set()), set())
+        for blob in self.blobs:
+            self.assertEqual({reader.closed for reader in blob.readers} - {1}, set())
+        writers = [each for each in reactor.getWriters() if isinstance(each, SocketDuplicate)]
+        self.assertEqual(writers, [])
 
     def blob(self, *args: Any, **kwargs: Any) -> FakeBlob:
         blob = FakeBlob(*args, **kwargs)
@@ -234,6 +270,16 @@ class LoopbackCase(TestCase):
         self.blobs.append(blob)
         return blob
 
+    def serve(self, blob: FakeBlob | FakeBody, data: bytes) -> str:
+        """The path under which ``blob`` is served as the blob of ``data``."""
+        return f"/v2/library/alpine/blobs/{self.registry.add_blob(blob, data)}"
+
+    async def begin(self, path: str, **headers: str) -> Client:
+        """One request on a connection that stays open."""
+        client = await self.connect()
+        client.send(request(path, headers=header_names(headers)))
+        return client
+
     async def connect(self) -> Client:
         factory = _Clients()
         reactor.connectTCP("127.0.0.1", self.port.getHost().port, factory, timeout=10)
@@ -244,7 +290,7 @@ class LoopbackCase(TestCase):
     async def ask(self, path: str, method: str = "GET", **headers: str) -> Reply:
         """One request on a connection of its own, and the whole answer (or what came of it)."""
         client = await self.connect()
-        client.send(request(path, method, {"Connection": "close"}, **headers))
+        client.send(request(path, method, {"Connection": "close", **header_names(headers)}))
         await until(lambda: client.closed)
         (reply,) = client.replies(head=method == "HEAD")
         return reply

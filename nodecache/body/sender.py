@@ -77,7 +77,7 @@ class BlobSender(Sender):
     ) -> None:
         super().__init__(wire, tools, ended)
         self._files = tools
-        self.position = part.start
+        self.position = self._taken = part.start
         self._readable = readable
         self._part = part
         self._stepping = False
@@ -272,7 +272,8 @@ class BlobSender(Sender):
         sends them from the file's own pages, which must not be punched out.
         """
         unsent = self._wire.unsent() if self._duplicate else 0
-        self._readable.punched(max(self._part.start, self.position - unsent))
+        self._taken = max(self._taken, self.position - unsent)
+        self._readable.punched(self._taken)
         if unsent and self._wait is not None and self._again is None:
             self._again = self._tools.clock.callLater(AGAIN, self._look_again)
 
