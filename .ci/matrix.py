@@ -5,6 +5,7 @@ Each version ends in one line: what ran, or why it could not be run.
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -27,29 +28,32 @@ def environments(version: str) -> str:
     return f"py{number}-oldest,py{number}-newest"
 
 
-def has_interpreter(version: str) -> bool:
-    """As tox sees it: a shim that leads nowhere does not count."""
-    try:
-        done = subprocess.run(
-            [f"python{version}", "-c", "import ensurepip"], capture_output=True, check=False
-        )
-    except OSError:
-        return False
-    return done.returncode == 0
+def interpreter(version: str) -> str | None:
+    """An interpreter that runs and can make environments; a shim that leads nowhere does not."""
+    pyenv = pathlib.Path(os.environ.get("PYENV_ROOT") or pathlib.Path.home() / ".pyenv")
+    kept = sorted(pyenv.glob(f"versions/{version}.*/bin/python"))
+    for candidate in (f"python{version}", *map(str, kept)):
+        try:
+            argv = [candidate, "-c", "import ensurepip, sys; print(sys.executable)"]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return None
 
 
-def run_here(names: str) -> bool:
-    argv = [sys.executable, "-m", "tox", "run", "--root", str(ROOT), "-e", names, *sys.argv[1:]]
+def run_here(names: str, found: str = sys.executable) -> bool:
+    argv = [sys.executable, "-m", "tox", "run", "-e", names, "--discover", found, *sys.argv[1:]]
     return subprocess.run(argv, cwd=ROOT, check=False).returncode == 0
 
 
 _INSIDE = """\
 set -e
-cp -a /etc/ssl/certs/ca-certificates.crt /tmp/ 2>/dev/null || true
-cd "$1"
-python3 -m venv work/tox
-work/tox/bin/python -m pip install --quiet tox
-exec work/tox/bin/python -m tox run --root "$1/source" --workdir "$1/work/envs" -e "$2"
+cd "$1/source"
+python3 -m venv ../work/tox
+../work/tox/bin/python -m pip install --quiet tox
+exec ../work/tox/bin/python -m tox run --workdir ../work/envs -e "$2"
 """
 
 
@@ -60,7 +64,6 @@ def run_in_debian(version: str) -> bool:
         shared = pathlib.Path(name)
         root = debian(suite, packages)
         (shared / "work").mkdir()
-        subprocess.run(["git", "-C", str(ROOT), "worktree", "prune"], check=True)
         copy = ["git", "clone", "--quiet", str(ROOT), str(shared / "source")]
         subprocess.run(copy, check=True)
         lend_network(root)
@@ -79,13 +82,14 @@ def lend_network(root: pathlib.Path) -> None:
 
 
 def outcome(version: str) -> str:
-    if has_interpreter(version):
-        return "passed" if run_here(environments(version)) else "FAILED"
+    found = interpreter(version)
+    if found is not None:
+        return "passed" if run_here(environments(version), found) else "FAILED"
     if version not in SUITES:
         return "not run: no interpreter here"
+    suite = SUITES[version][0]
     try:
-        suite = SUITES[version][0]
-        return f"passed (Debian {suite})" if run_in_debian(version) else "FAILED"
+        return f"passed (Debian {suite})" if run_in_debian(version) else f"FAILED (Debian {suite})"
     except MissingPart as part:
         return f"not run: no interpreter here, and no {part}"
 
