@@ -46,7 +46,10 @@ class Blobs:
         self._is_manifest = is_manifest
         self._clock = clock
         self._observe = observe
-        joined: Callable[[], None] = lambda: observe(Coalesced(kind="blob"))  # noqa: E731
+
+        def joined() -> None:
+            observe(Coalesced(kind="blob"))
+
         self._starts: SingleFlight[tuple[Repository, Digest], Flight] = SingleFlight(joined)
         self._heads: SingleFlight[tuple[Repository, Digest], int] = SingleFlight(joined)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.cache.descriptors import clean_media_type, named
@@ -57,7 +55,10 @@ class Manifests:
         self._clock = clock
         self._observe = observe
         self._hot = HotManifests(limits.hot_manifest_bytes)
-        joined: Callable[[], None] = lambda: observe(Coalesced(kind="manifest"))  # noqa: E731
+
+        def joined() -> None:
+            observe(Coalesced(kind="manifest"))
+
         self._fetches: SingleFlight[Digest, Known] = SingleFlight(joined)
         self._heads: SingleFlight[tuple[Repository, Digest], FoundManifest | None] = SingleFlight(
             joined
