@@ -1,0 +1,141 @@
+"""Run one node in this process: SIGTERM and SIGINT drain it, SIGHUP re-reads its settings."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+from twisted.internet import reactor as installed
+from twisted.internet.defer import Deferred
+from twisted.logger import globalLogBeginner
+from twisted.python.failure import Failure as Reason
+
+from nodecache.config import Loaded
+from nodecache.events import Event, SettingWarning
+from nodecache.failures import ConfigError, DataFolderError
+from nodecache.logs import LogWriter, UnexpectedObserver
+from nodecache.metrics import Metrics
+from nodecache.service.node import Node
+from nodecache.service.process import on_signal, prepare
+
+#: Exit code where a setting, the data folder or a port can not be used.
+UNUSABLE = 2
+#: Exit code for a defect.
+BROKEN = 1
+
+
+def _form(setting: str, stream: TextIO) -> str:
+    """``json`` or ``console``; auto is console on a terminal."""
+    if setting != "auto":
+        return setting
+    return "console" if stream.isatty() else "json"
+
+
+class _Run:
+    """The life of the process. ``status`` is its exit code."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        loaded: Loaded,
+        read_again: Callable[[], Loaded],
+        environ: Mapping[str, str],
+        stream: TextIO,
+    ) -> None:
+        self.status = 0
+        self._reactor = reactor
+        self._loaded = loaded
+        self._read_again = read_again
+        self._environ = environ
+        self._metrics = Metrics()
+        self._log = LogWriter(stream, _form(loaded.settings.log_format, stream))
+        self._node: Node | None = None
+        self._ending = False
+
+    def observe(self, event: Event) -> None:
+        """Every event goes to the metrics and to the log."""
+        self._metrics.observe(event)
+        self._log.observe(event)
+
+    def go(self) -> int:
+        globalLogBeginner.beginLoggingTo(
+            [UnexpectedObserver(self.observe)], redirectStandardIO=False, discardBuffer=True
+        )
+        self._reactor.callWhenRunning(self._begin)
+        on_signal(signal.SIGTERM, self._reactor, lambda: self._end("SIGTERM"))
+        on_signal(signal.SIGINT, self._reactor, lambda: self._end("SIGINT"))
+        on_signal(signal.SIGHUP, self._reactor, self._reload)
+        self._reactor.run(installSignalHandlers=False)
+        return self.status
+
+    def _begin(self) -> None:
+        starting = Deferred.fromCoroutine(self._start())
+        starting.addErrback(self._failed)
+
+    async def _start(self) -> None:
+        self._warn(self._loaded)
+        self._node = await Node.start(
+            self._reactor,
+            time.time,
+            self.observe,
+            self._metrics,
+            self._loaded.settings,
+            self._environ,
+        )
+        if self._ending:  # a signal came while the folder was scanned
+            await self._stop("a signal during the start")
+
+    def _warn(self, loaded: Loaded) -> None:
+        for message in loaded.warnings:
+            self.observe(SettingWarning(message=message))
+
+    def _failed(self, reason: Reason) -> None:
+        if reason.check(ConfigError, DataFolderError):
+            sys.stderr.write(f"nodecache: {reason.getErrorMessage()}\n")
+            self.status = UNUSABLE
+        else:
+            sys.stderr.write(reason.getTraceback())
+            self.status = BROKEN
+        self._reactor.stop()
+
+    def _end(self, name: str) -> None:
+        if self._ending:  # whoever asks twice does not want to wait
+            if self._node is not None:
+                self._node.hurry()
+            return
+        self._ending = True
+        if self._node is not None:
+            Deferred.fromCoroutine(self._stop(name)).addErrback(self._failed)
+
+    async def _stop(self, name: str) -> None:
+        assert self._node is not None
+        await self._node.stop(name)
+        self._reactor.stop()
+
+    def _reload(self) -> None:
+        if self._node is None or self._ending:
+            return
+        try:
+            loaded = self._read_again()
+        except ConfigError as error:
+            self.observe(SettingWarning(message=f"not re-read, the old settings stay: {error}"))
+            return
+        self._warn(loaded)
+        self._node.reload(loaded.settings)
+
+
+def run(
+    loaded: Loaded,
+    read_again: Callable[[], Loaded],
+    environ: Mapping[str, str],
+    stream: TextIO,
+) -> int:
+    """Run a node until it is told to stop; the exit code.
+
+    ``read_again`` reads the settings anew (SIGHUP); events go to ``stream``.
+    """
+    prepare()
+    return _Run(installed, loaded, read_again, environ, stream).go()
