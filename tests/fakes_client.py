@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -12,16 +12,21 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, ResponseDone
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH
 
 
 @attrs.frozen
 class Got:
-    """``broken`` is why the body ended early; None when it ended complete."""
+    """``broken`` is why the body ended early; None when it ended complete.
+
+    ``length`` is the Content-Length; None where there was none.
+    """
 
     status: int
     headers: Headers
     body: bytes
     broken: str | None
+    length: int | None = None
 
     def header(self, name: str) -> str | None:
         values = self.headers.getRawHeaders(name)
@@ -41,16 +46,23 @@ class _Collector(Protocol):
 
 
 async def fetch(
-    reactor: Any, url: str, method: str = "GET", headers: dict[str, str] | None = None
+    reactor: Any,
+    url: str,
+    method: str = "GET",
+    headers: Mapping[str, str | list[str]] | None = None,
 ) -> Got:
-    """Ask once on a connection of its own. Raises what Twisted's Agent raises."""
-    raw = Headers({name: [value] for name, value in (headers or {}).items()})
+    """Ask once on a connection of its own; several values of a header are a line each.
+
+    Raises what Twisted's Agent raises."""
+    given = (headers or {}).items()
+    raw = Headers({name: [value] if isinstance(value, str) else value for name, value in given})
     response: Any = await Agent(reactor).request(method.encode(), url.encode(), raw)
     collector = _Collector()
     response.deliverBody(collector)
     reason = await collector.ended
     broken = None if isinstance(reason, ResponseDone) else type(reason).__name__
-    return Got(response.code, response.headers, b"".join(collector.parts), broken)
+    length = None if response.length is UNKNOWN_LENGTH else response.length
+    return Got(response.code, response.headers, b"".join(collector.parts), broken, length)
 
 
 async def until(reactor: Any, happened: Callable[[], object]) -> None:
