@@ -378,6 +378,14 @@ def test_paths_that_are_refused(raw: bytes, why: RequestProblem) -> None:
     assert problem(parse_path, raw) is why
 
 
+def test_a_path_has_at_most_1024_bytes_however_it_is_encoded() -> None:
+    start, end = b"/v2/" + b"%61" * 200, b"/manifests/x"
+    assert parse_path(start + end) == ManifestPath("a" * 200, Tag("x"))
+    longest = start + b"a" * (1024 - len(start + end))
+    assert problem(parse_path, longest + end) is P.NAME
+    assert problem(parse_path, longest + b"a" + end) is P.PATH
+
+
 def test_the_longest_name_and_tag_fit_in_a_path() -> None:
     name, tag = "a" * 255, "t" * 128
     assert parse_path(f"/v2/{name}/manifests/{tag}".encode()) == ManifestPath(name, Tag(tag))
@@ -444,6 +452,13 @@ def test_queries_that_are_refused(raw: bytes) -> None:
     assert problem(parse_query, raw) is P.QUERY
 
 
+def test_a_query_has_at_most_2048_bytes_and_a_value_255_characters() -> None:
+    assert parse_query(b"n=5&x=" + b"a" * 2042).n == 5
+    assert problem(parse_query, b"n=5&x=" + b"a" * 2043) is P.QUERY
+    assert parse_query(b"last=" + b"%61" * 255).last == "a" * 255
+    assert problem(parse_query, b"last=" + b"%61" * 256) is P.QUERY
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_query_or_a_bad_request(raw: bytes) -> None:
     try:
@@ -502,8 +517,9 @@ def test_what_a_name_means(name: str, namespace: str, known: list[str], expected
     "namespace", ["ghcr.io", "docker.io.evil.example", "../../etc", "169.254.169.254", "a" * 255]
 )
 def test_a_namespace_outside_the_list_is_unknown(namespace: str) -> None:
-    with pytest.raises(UnknownNamespace):
+    with pytest.raises(UnknownNamespace) as caught:
         repository("a/b", namespace, ["docker.io"])
+    assert caught.value.namespace == namespace
 
 
 def test_without_upstreams_every_namespace_is_unknown() -> None:
