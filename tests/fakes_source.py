@@ -19,8 +19,8 @@ from nodecache.failures import UpstreamFailure, UpstreamKind
 from nodecache.reference import Digest, Repository
 from nodecache.seams import BlobBody, BlobSource
 
-#: The size of a read from a socket.
-CHUNK = 256 * 1024
+#: The size of a read from a socket, at an eighth of what it is (tests/flight_case.py).
+CHUNK = 32 * 1024
 
 
 class FakeBody(BlobBody):
@@ -119,7 +119,7 @@ class FakeBody(BlobBody):
     def finish(self) -> None:
         """Send what is left and end well."""
         self.send()
-        if self.delivering and not self.left:
+        if self.delivering and not self.left and not self.paused:
             self._end(None)
 
     def cut(self) -> None:
@@ -240,9 +240,12 @@ def whole(data: bytes, *, lengths: bool = True, asked: Span | None = None) -> Fa
     return FakeBody(data, start=0, stop_at=size, total=size, ranged=False, asked=asked)
 
 
-def part(data: bytes, span: Span, *, start: int | None = None) -> FakeBody:
-    """A 206 for ``span``; ``start`` is a wrong one."""
-    stop = min(span.stop, len(data))
+def part(
+    data: bytes, span: Span | None, *, start: int | None = None, stop: int | None = None
+) -> FakeBody:
+    """A 206 for ``span``; ``start`` is a wrong one, ``stop`` an earlier end."""
+    assert span is not None, "the whole was asked for"
+    stop = min(span.stop, len(data)) if stop is None else stop
     return FakeBody(
         data[span.start : stop],
         start=span.start if start is None else start,

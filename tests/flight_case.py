@@ -6,17 +6,33 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 
+from nodecache import segments
 from nodecache.byteranges import Span
 from nodecache.failures import Failure, FlightFailed
-from nodecache.fill import Fills
+from nodecache.fill import Fills, assembly, crew, first
 from nodecache.inflight import Flight
+from nodecache.limits import KIB, Limits
 from nodecache.reference import Digest, Repository
 from nodecache.seams import DiskPool, Readable
-from tests.fakes_disk import InlinePool
+from tests.fakes_disk import HeldPool, InlinePool
 from tests.fakes_source import FakeBody, Origin
 from tests.store_case import StoreCase, digest_of, some_bytes
+
+#: These tests work at an eighth of the real sizes: a MiB, and a segment.
+M = 128 * KIB
+SEGMENT = 8 * M
+
+
+def small_limits(**others: int) -> Limits:
+    """The real limits at an eighth, but for ``others``."""
+    real = Limits()
+    bytes_ = ("disk_queue", "job_bytes", "job_wanted", "job_first", "job_reread", "ramp_bytes")
+    names = (*bytes_, "reserve_step", "narrow_window", "tail")
+    return attrs.evolve(real, **({name: getattr(real, name) // 8 for name in names} | others))
+
 
 ALPINE = Repository("docker.io", "library/alpine")
 BUSYBOX = Repository("docker.io", "library/busybox")
@@ -123,15 +139,22 @@ class Client:
 class FlightCase(StoreCase):
     """``fills`` over ``store`` and ``origin``. ``turn`` lets what is due happen."""
 
+    limits = small_limits()
+
     def setUp(self) -> None:
+        for module in (segments, crew, first):
+            self.patch(module, "SEGMENT", SEGMENT)
+        for module in (segments, assembly):
+            self.patch(module, "CHECKSUM_BLOCK", M)
         super().setUp()
         self.origin = Origin()
         self.pool: DiskPool = InlinePool()
+        self.held = HeldPool()
         self.fills = self.new_fills()
 
     def close_all(self) -> None:
         stopped = Deferred.fromCoroutine(self.fills.stop())
-        self.turn()
+        self.run_jobs()
         self.successResultOf(stopped)
         super().close_all()
 
@@ -145,6 +168,28 @@ class FlightCase(StoreCase):
             self.limits,
             self.timeouts,
         )
+
+    def hold_jobs(self) -> None:
+        """From now on the jobs of fills (not of the store) wait in ``held``."""
+        self.pool = self.held
+        self.fills = self.new_fills()
+
+    def run_jobs(self) -> None:
+        """Run held jobs until there are no more, with what becomes due by them."""
+        self.settle()
+        while self.held.step():
+            self.settle()
+
+    def finish_with_jobs(self) -> None:
+        """``finish``, when jobs are held."""
+        for _ in range(10_000):
+            bodies = [body for body in self.origin.open_bodies if body.delivering]
+            for body in bodies:
+                if body.delivering and not body.paused:
+                    body.finish()
+            self.run_jobs()
+            if not self.origin.open_bodies:
+                break
 
     def turn(self, seconds: float = 0.0) -> None:
         """Let ``seconds`` pass, and what then is due happen, the callLater(0) of those included."""

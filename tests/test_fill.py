@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from nodecache.byteranges import Span
 from nodecache.failures import NoRoom, UpstreamFailure, UpstreamKind
-from nodecache.limits import KIB, MIB, SEGMENT
+from nodecache.limits import KIB
 from tests.fakes_source import refused_range
-from tests.flight_case import ALPINE, BUSYBOX, QUAY, Client, FlightCase
+from tests.flight_case import ALPINE, BUSYBOX, QUAY, SEGMENT, Client, FlightCase, M
 
 
 class WholeBlob(FlightCase):
     def test_a_cold_blob_reaches_its_client_and_the_store(self) -> None:
-        digest, data = self.blob(3 * MIB + 7)
+        digest, data = self.blob(3 * M + 7)
         client = self.client(self.flying(digest))
         self.finish()
         self.assertEqual(client.outcome, "complete")
@@ -32,20 +32,20 @@ class WholeBlob(FlightCase):
         self.assertEqual(len(self.told("fill")), 1)
 
     def test_a_late_reader_gets_it_from_the_start(self) -> None:
-        digest, data = self.blob(4 * MIB)
+        digest, data = self.blob(4 * M)
         early = self.client(self.flying(digest))
-        self.body.send(2 * MIB)
+        self.body.send(2 * M)
         self.settle()
         late = self.client(self.flying(digest))
         self.settle()
-        self.assertEqual(bytes(late.got), data[: 2 * MIB])
+        self.assertEqual(bytes(late.got), data[: 2 * M])
         self.finish()
         self.assertEqual(bytes(late.got), data)
         self.assertEqual(bytes(early.got), data)
         self.assertEqual(len(self.origin.asked), 1)
 
     def test_headers_are_in_before_any_byte(self) -> None:
-        digest, data = self.blob(5 * MIB)
+        digest, data = self.blob(5 * M)
         self.origin.patient = True
         flight = self.started(digest)
         opening = self.headers(flight)
@@ -58,7 +58,7 @@ class WholeBlob(FlightCase):
         self.assertEqual(self.origin.sent, 0)
 
     def test_the_size_of_a_blob_in_flight_costs_nothing(self) -> None:
-        digest, data = self.blob(5 * MIB)
+        digest, data = self.blob(5 * M)
         self.flying(digest)
         flight = self.fills.get(digest)
         assert flight is not None
@@ -67,7 +67,7 @@ class WholeBlob(FlightCase):
         self.assertEqual(len(self.origin.asked), 1)
 
     def test_bytes_of_a_slow_source_are_seen_within_milliseconds(self) -> None:
-        digest, data = self.blob(3 * MIB)
+        digest, data = self.blob(3 * M)
         client = self.client(self.flying(digest))
         for count in range(1, 5):
             self.body.send(1000)
@@ -77,7 +77,7 @@ class WholeBlob(FlightCase):
     def test_the_fill_outlives_its_clients(self) -> None:
         digest, data = self.blob(2 * SEGMENT)
         clients = [self.client(self.flying(digest)) for _ in range(3)]
-        self.body.send(MIB)
+        self.body.send(M)
         for client in clients:
             client.leave()
         self.finish()
@@ -85,7 +85,7 @@ class WholeBlob(FlightCase):
         self.nothing_is_left()
 
     def test_a_caller_that_is_cancelled_while_it_waits_leaves_the_fill_alone(self) -> None:
-        digest, data = self.blob(MIB)
+        digest, data = self.blob(M)
         self.origin.patient = True
         flight = self.started(digest)
         opening, other = self.headers(flight), self.headers(flight)
@@ -111,7 +111,7 @@ class WholeBlob(FlightCase):
 
     def test_a_reader_keeps_its_blob_in_the_store(self) -> None:
         """Committed or not, what is being read is not evicted, and its bytes stay readable."""
-        digest, data = self.blob(MIB)
+        digest, data = self.blob(M)
         client = self.client(self.flying(digest))
         client.pause()
         self.finish()
@@ -123,22 +123,22 @@ class WholeBlob(FlightCase):
 
 class HeldBack(FlightCase):
     def test_the_tail_waits_for_the_digest(self) -> None:
-        digest, data = self.blob(3 * MIB)
+        digest, data = self.blob(3 * M)
         client = self.client(self.flying(digest))
-        self.body.send(3 * MIB - 1)
+        self.body.send(3 * M - 1)
         self.settle()
-        self.assertEqual(bytes(client.got), data[: 3 * MIB - self.limits.tail])
+        self.assertEqual(bytes(client.got), data[: 3 * M - self.limits.tail])
         self.finish()
         self.assertEqual(bytes(client.got), data)
 
     def test_wrong_bytes_break_every_full_reader_one_tail_short(self) -> None:
-        digest, data = self.blob(3 * MIB)
+        digest, data = self.blob(3 * M)
         self.origin.blobs[digest] = data[:-1] + b"!"
         clients = [self.client(self.flying(digest)) for _ in range(3)]
-        clients.append(self.client(self.flying(digest), start=MIB))
+        clients.append(self.client(self.flying(digest), start=M))
         self.finish()
         self.assertEqual({client.outcome for client in clients}, {"broken"})
-        self.assertEqual({client.at for client in clients}, {3 * MIB - self.limits.tail})
+        self.assertEqual({client.at for client in clients}, {3 * M - self.limits.tail})
         for client in clients:
             assert isinstance(client.cause, UpstreamFailure)
             self.assertIs(client.cause.kind, UpstreamKind.WRONG)
@@ -148,7 +148,7 @@ class HeldBack(FlightCase):
         self.nothing_is_left()
 
     def test_after_wrong_bytes_a_slow_reader_gets_nothing_more(self) -> None:
-        digest, data = self.blob(3 * MIB)
+        digest, data = self.blob(3 * M)
         self.origin.blobs[digest] = b"!" + data[1:]
         slow = Client(self.flying(digest).reader())
         self.finish()
@@ -156,8 +156,8 @@ class HeldBack(FlightCase):
         self.assertEqual(bytes(slow.got), b"")
 
     def test_a_digest_that_was_wrong_is_not_fetched_again_for_some_seconds(self) -> None:
-        digest, data = self.blob(MIB)
-        self.origin.blobs[digest] = b"!" * MIB
+        digest, data = self.blob(M)
+        self.origin.blobs[digest] = b"!" * M
         self.flying(digest)
         self.finish()
         self.origin.blobs[digest] = data
@@ -181,7 +181,7 @@ class HeldBack(FlightCase):
 
 class Ranges(FlightCase):
     def test_a_closed_range_of_a_cold_blob_flows_as_soon_as_it_is_present(self) -> None:
-        digest, data = self.blob(10 * MIB)
+        digest, data = self.blob(10 * M)
         client = self.client(self.flying(digest), Span(100, 300))
         self.body.send(200)
         self.settle()
@@ -192,9 +192,9 @@ class Ranges(FlightCase):
         self.assertEqual(bytes(client.got), data[100:300])
 
     def test_a_closed_range_within_the_tail_waits_for_no_digest(self) -> None:
-        digest, data = self.blob(MIB)
-        client = self.client(self.flying(digest), Span(MIB - 10, MIB - 5))
-        self.body.send(MIB - 5)
+        digest, data = self.blob(M)
+        client = self.client(self.flying(digest), Span(M - 10, M - 5))
+        self.body.send(M - 5)
         self.settle()
         self.assertEqual(bytes(client.got), data[-10:-5])
 
@@ -255,7 +255,7 @@ class Sizes(FlightCase):
         self.assertEqual(len(self.origin.asked), 1)
 
     def test_unknown_length_with_the_size_of_a_manifest(self) -> None:
-        digest, data = self.blob(3 * MIB)
+        digest, data = self.blob(3 * M)
         self.origin.ranges = self.origin.lengths = False
         flight = self.flying(digest, hint=len(data))
         self.assertEqual(flight.total, len(data))
@@ -264,21 +264,21 @@ class Sizes(FlightCase):
         self.assertEqual(bytes(client.got), data)
 
     def test_unknown_length_is_told_together_with_the_digest(self) -> None:
-        digest, data = self.blob(3 * MIB)
+        digest, data = self.blob(3 * M)
         self.origin.ranges = self.origin.lengths = False
         flight = self.flying(digest)
         client = self.client(flight)
-        self.body.send(MIB)
+        self.body.send(M)
         self.settle()
         self.assertIsNone(flight.total)
-        self.assertEqual(client.at, MIB - self.limits.tail)
+        self.assertEqual(client.at, M - self.limits.tail)
         self.finish()
         self.assertEqual(flight.total, len(data))
         self.assertEqual(client.outcome, "complete")
         self.assertEqual(self.stored(digest), data)
 
     def test_unknown_length_and_wrong_bytes_never_look_complete(self) -> None:
-        digest, data = self.blob(3 * MIB)
+        digest, data = self.blob(3 * M)
         self.origin.ranges = self.origin.lengths = False
         self.origin.blobs[digest] = data + b"!"
         client = self.client(self.flying(digest))
@@ -295,42 +295,42 @@ class Sizes(FlightCase):
         self.assertEqual(self.stored(digest), b"")
 
     def test_a_stream_longer_than_the_size_breaks_its_readers(self) -> None:
-        digest, data = self.blob(MIB + 4)
+        digest, _ = self.blob(M + 4)
         self.origin.ranges = self.origin.lengths = False
-        client = self.client(self.flying(digest, hint=MIB))
+        client = self.client(self.flying(digest, hint=M))
         self.finish()
         self.assertEqual(client.outcome, "broken")
-        self.assertLess(client.at, MIB)
+        self.assertLess(client.at, M)
         self.assertEqual(self.outcome(), "mismatch")
         self.assertIsNone(self.stored(digest))
         self.nothing_is_left()
 
     def test_bytes_behind_the_end_are_cut_off_and_the_digest_decides(self) -> None:
-        digest, data = self.blob(MIB)
+        digest, data = self.blob(M)
         self.origin.ranges = self.origin.lengths = False
         self.origin.blobs[digest] = data + b"more"
-        client = self.client(self.flying(digest, hint=MIB))
+        client = self.client(self.flying(digest, hint=M))
         self.finish()
         self.assertEqual(bytes(client.got), data)
         self.assertEqual(self.stored(digest), data)
         self.nothing_is_left()
 
     def test_a_stream_shorter_than_the_size_breaks_its_readers(self) -> None:
-        digest, data = self.blob(MIB)
+        digest, data = self.blob(M)
         self.origin.ranges = self.origin.lengths = False
-        client = self.client(self.flying(digest, hint=MIB + 1))
+        client = self.client(self.flying(digest, hint=M + 1))
         self.finish()
         self.turn(60)
         self.finish()
         self.turn(60)
         self.finish()
         self.assertEqual(client.outcome, "broken")
-        self.assertLess(client.at, MIB)
+        self.assertLess(client.at, M)
         self.assertEqual(bytes(client.got), data[: client.at])
         self.nothing_is_left()
 
     def test_a_refused_range_without_a_size_is_asked_for_whole(self) -> None:
-        digest, data = self.blob(MIB)
+        digest, data = self.blob(M)
         self.origin.twists = [lambda span: refused_range(None, span)]
         client = self.client(self.flying(digest))
         self.finish()
@@ -345,7 +345,7 @@ class Names(FlightCase):
 
     def test_a_name_that_is_refused_does_not_fail_the_reader_of_another(self) -> None:
         for refusal in (self.NOT_FOUND, self.DENIED):
-            digest, data = self.blob(MIB, seed=refusal.status or 0)
+            digest, data = self.blob(M, seed=refusal.status or 0)
             self.origin.patient = True
             self.origin.refusals = {ALPINE: refusal}
             flight = self.started(digest, ALPINE)
@@ -359,7 +359,7 @@ class Names(FlightCase):
             self.assertEqual(self.told("fill")[-1].repository, "library/busybox")
 
     def test_names_that_are_all_refused_are_an_absence(self) -> None:
-        digest, _ = self.blob(MIB)
+        digest, _ = self.blob(M)
         self.origin.patient = True
         self.origin.refusals = {ALPINE: self.DENIED, QUAY: self.NOT_FOUND}
         flight = self.started(digest, ALPINE)
@@ -374,7 +374,7 @@ class Names(FlightCase):
         self.nothing_is_left()
 
     def test_an_upstream_that_fails_is_asked_once_and_another_is_tried(self) -> None:
-        digest, data = self.blob(MIB)
+        digest, data = self.blob(M)
         self.origin.patient = True
         self.origin.refusals = {ALPINE: self.TIMEOUT}
         flight = self.started(digest, ALPINE)
@@ -389,7 +389,7 @@ class Names(FlightCase):
 
     def test_a_failing_upstream_outweighs_another_that_says_no(self) -> None:
         """Otherwise it would be remembered that the blob is not there."""
-        digest, _ = self.blob(MIB)
+        digest, _ = self.blob(M)
         self.origin.patient = True
         self.origin.refusals = {ALPINE: self.NOT_FOUND, QUAY: self.TIMEOUT}
         flight = self.started(digest, ALPINE)
@@ -401,13 +401,13 @@ class Names(FlightCase):
         self.assertFalse(self.failureResultOf(opening, UpstreamFailure).value.is_absence)
 
     def test_the_answer_is_due_within_one_deadline(self) -> None:
-        digest, _ = self.blob(MIB)
+        digest, _ = self.blob(M)
         self.turn(1000)
         self.flying(digest)
         self.assertEqual(self.origin.asked[0].deadline.at, 1000 + self.timeouts.answer)
 
     def test_two_upstreams_share_the_deadline(self) -> None:
-        digest, _ = self.blob(MIB)
+        digest, _ = self.blob(M)
         self.origin.patient = True
         self.origin.refusals = {ALPINE: self.NOT_FOUND}
         self.started(digest, ALPINE)
@@ -417,16 +417,16 @@ class Names(FlightCase):
 
 
 class Room(FlightCase):
-    cap = 4 * MIB
+    cap = 4 * M
 
     def test_no_room_for_the_size_of_a_manifest_is_known_before_anybody_is_asked(self) -> None:
-        digest, _ = self.blob(5 * MIB)
-        self.failureResultOf(self.starting(digest, hint=5 * MIB), NoRoom)
+        digest, _ = self.blob(5 * M)
+        self.failureResultOf(self.starting(digest, hint=5 * M), NoRoom)
         self.assertEqual(self.origin.asked, [])
         self.nothing_is_left()
 
     def test_no_room_for_what_the_headers_say(self) -> None:
-        digest, _ = self.blob(5 * MIB)
+        digest, _ = self.blob(5 * M)
         self.origin.patient = True
         headers = self.headers(self.started(digest))
         self.origin.answer(self.origin.asked[0])
@@ -437,20 +437,20 @@ class Room(FlightCase):
         self.nothing_is_left()
 
     def test_room_is_spoken_for_before_the_first_byte_is_written(self) -> None:
-        digest, _ = self.blob(3 * MIB)
+        digest, _ = self.blob(3 * M)
         self.flying(digest)
-        self.assertEqual(self.store.usage().reserved, 3 * MIB)
+        self.assertEqual(self.store.usage().reserved, 3 * M)
 
     def test_the_accounts_are_right_behind_a_fill(self) -> None:
-        digest, _ = self.blob(3 * MIB + 1)
+        digest, _ = self.blob(3 * M + 1)
         self.flying(digest)
         self.finish()
         self.turn()
         self.assert_accounts_are_right()
 
     def test_a_small_blob_fits_beside_others(self) -> None:
-        one, _ = self.blob(300 * KIB)
-        two, _ = self.blob(400 * KIB)
+        one, _ = self.blob(37 * KIB)
+        two, _ = self.blob(50 * KIB)
         self.flying(one)
         self.flying(two)
         self.finish()

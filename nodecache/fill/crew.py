@@ -231,8 +231,13 @@ class Crew:
     def resumed(self, offset: int, failure: UpstreamFailure) -> None:
         self.resumes += 1
         self._ramp.disturbed()
-        digest = str(self._flight.digest)
-        self._observe(FillResumed(digest=digest, offset=offset, reason=str(failure)))
+        self._observe(
+            FillResumed(
+                digest=str(self._flight.digest),
+                offset=self.accepted.covered_from(offset),
+                reason=str(failure),
+            )
+        )
 
     def _tell_if_all(self) -> None:
         if self.whole and not self._told_all:

@@ -22,13 +22,13 @@ from nodecache.failures import NoRoom
 from nodecache.fill.assembly import Assembly
 from nodecache.fill.writer import Writer
 from nodecache.inflight import Flight
-from nodecache.limits import MIB, Limits, Timeouts
+from nodecache.limits import Limits, Timeouts
 
 #: Only whole blocks of the disk can be given back, and only whole pages of what the kernel still
 #: sends from must be touched; the largest of either that is in use.
 _ALIGNED = 64 * 1024
-#: Given back in steps of at least this, unless room is needed at once.
-_STEP = 1 * MIB
+#: Given back in steps of at least this part of the window, unless room is needed at once.
+_STEPS = 32
 
 
 class Narrow:
@@ -70,7 +70,7 @@ class Narrow:
         self._stuck_since = None
         if not self._flight.readers:
             self._end(NoRoom("no room to keep it, and nobody reads it any more"))
-        elif self._punch(_STEP):
+        elif self._punch(self._window // _STEPS):
             self._writer.go_on()
         else:
             self._writer.nudge()

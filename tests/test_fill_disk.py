@@ -1,0 +1,373 @@
+"""The disk under a fill: slow, full, broken."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+
+from nodecache.byteranges import Span
+from nodecache.failures import NoRoom, StoreFailure
+from nodecache.limits import KIB
+from tests.flight_case import SEGMENT, Client, FlightCase, M, small_limits
+
+#: What comes at a time.
+READ = 8 * KIB
+
+
+class Slow(FlightCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.hold_jobs()
+
+    def test_the_source_is_paused_when_too_much_waits_and_goes_on_under_a_quarter(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        self.starting(digest)
+        self.run_jobs()
+        body = self.body
+        body.send()
+        self.assertTrue(body.paused)
+        self.assertEqual(body.sent, self.limits.disk_queue)
+        waiting = body.sent
+        while body.paused:
+            self.assertGreaterEqual(waiting, self.limits.disk_queue // 4)
+            self.assertTrue(self.held.step())
+            waiting -= self.limits.job_bytes
+        self.assertLess(waiting, self.limits.disk_queue // 4 + self.limits.job_bytes)
+        self.finish_with_jobs()
+        self.assertEqual(self.stored(digest), data)
+
+    def test_a_reader_sees_only_what_is_written(self) -> None:
+        digest, data = self.blob(2 * M)
+        starting = self.starting(digest)
+        self.run_jobs()
+        client = self.client(self.successResultOf(starting))
+        self.body.send(M)
+        self.turn(1)
+        self.assertEqual(client.at, 0)
+        self.run_jobs()
+        self.assertEqual(bytes(client.got), data[:M])
+
+    def test_there_is_one_job_at_a_time_and_none_is_bigger_than_wanted(self) -> None:
+        digest, _ = self.blob(2 * M)
+        self.starting(digest)
+        self.run_jobs()
+        self.body.send()
+        self.turn(1)
+        self.assertEqual(len(self.held.held), 1)
+        client = self.client(self.fills.active()[0])
+        self.held.step()
+        self.turn()
+        self.assertLessEqual(client.at, self.limits.job_bytes)
+
+    def test_stopping_waits_for_the_job_under_way(self) -> None:
+        digest, _ = self.blob(2 * SEGMENT)
+        self.starting(digest)
+        self.run_jobs()
+        self.body.send(M)
+        self.turn(1)
+        stopped = Deferred.fromCoroutine(self.fills.stop())
+        self.turn()
+        self.assertNoResult(stopped)
+        self.run_jobs()
+        self.successResultOf(stopped)
+        self.assertEqual(self.origin.open_bodies, [])
+
+
+class Broken(FlightCase):
+    def test_a_disk_error_in_the_middle_fails_the_flight(self) -> None:
+        digest, _ = self.blob(5 * M)
+        client = self.client(self.flying(digest))
+        self.body.send(M)
+        self.settle()
+        self.disk.fail("pwritev", errno.EIO)
+        self.body.send(M)
+        self.settle()
+        self.assertEqual(client.outcome, "broken")
+        self.assertIsInstance(client.cause, StoreFailure)
+        self.assertNotIsInstance(client.cause, NoRoom)
+        self.assertEqual(self.outcome(), "failed")
+        self.assertEqual(len(self.told("disk_failed")), 1)
+        self.nothing_is_left()
+
+    def test_a_partial_that_can_not_be_opened(self) -> None:
+        digest, _ = self.blob(5 * M)
+        self.disk.fail("open", errno.EROFS)
+        self.failureResultOf(self.starting(digest), StoreFailure)
+        self.assertEqual(self.origin.asked, [])
+        self.turn()
+        self.nothing_is_left()
+
+    def test_a_blob_that_can_not_be_committed_still_reaches_its_clients(self) -> None:
+        digest, data = self.blob(5 * M)
+        client = self.client(self.flying(digest))
+        self.disk.fail("rename", errno.EIO)
+        self.finish()
+        self.assertEqual(bytes(client.got), data)
+        self.assertEqual(client.outcome, "complete")
+        self.assertEqual(self.outcome(), "failed")
+        self.disk.mend()
+        self.assertIsNone(self.stored(digest))
+        self.nothing_is_left()
+
+    def test_a_journal_that_can_not_be_written_for_want_of_room_does_not_matter(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        self.disk.fail("append", errno.ENOSPC)
+        client = self.client(self.flying(digest))
+        self.finish()
+        self.assertEqual(bytes(client.got), data)
+        self.assertEqual(self.stored(digest), data)
+
+
+class Full(FlightCase):
+    """The disk is full in the middle of a fill: others have taken what was reserved."""
+
+    limits = small_limits(narrow_window=1 * M)
+
+    def fill_up(self, room: int) -> None:
+        """From now on the disk takes ``room`` bytes of data in all."""
+        self.room = room
+        real = self.disk.pwritev
+
+        def pwritev(fd: int, chunks: Sequence[bytes | memoryview], offset: int) -> int:
+            size = sum(len(chunk) for chunk in chunks)
+            if self.used() + size > self.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(fd, chunks, offset)
+
+        self.disk.pwritev = pwritev  # type: ignore[method-assign]
+
+    def used(self) -> int:
+        return self.on_disk()
+
+    def flow(self, times: int = 400) -> None:
+        """Let bytes come in small reads, and time go on."""
+        for _ in range(times):
+            for body in self.origin.open_bodies:
+                if body.delivering and not body.paused:
+                    body.send(READ)
+                if not body.left:
+                    body.finish()
+            self.settle()
+
+    def test_readers_get_it_whole_and_it_is_not_kept(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        self.fill_up(5 * M)
+        client = self.client(self.flying(digest))
+        most = 0
+        for _ in range(400):
+            self.flow(1)
+            most = max(most, self.used())
+        self.assertEqual(client.outcome, "complete")
+        self.assertEqual(bytes(client.got), data)
+        self.assertLessEqual(most, 5 * M)
+        self.assertIsNone(self.stored(digest))
+        self.assertEqual(self.outcome(), "discarded")
+        self.assertEqual(self.used(), 0)
+        self.nothing_is_left()
+
+    def test_the_fill_waits_for_the_slowest_reader(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        self.fill_up(4 * M)
+        flight = self.flying(digest)
+        quick, slow = self.client(flight), self.client(flight, most=100)
+        slow.read()
+        slow.pause()
+        self.flow()
+        self.assertLessEqual(quick.at, 4 * M)
+        self.assertTrue(self.body.paused)
+        stuck = quick.at
+        self.turn(10 * self.timeouts.stall_total)
+        self.assertIsNone(quick.outcome)
+        slow.most = 1 << 30
+        slow.go()
+        self.flow()
+        self.assertGreater(quick.at, stuck)
+        self.assertEqual((bytes(quick.got), bytes(slow.got)), (data, data))
+        self.nothing_is_left()
+
+    def test_it_keeps_no_more_than_a_window_ahead_of_the_slowest(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        self.fill_up(4 * M)
+        client = self.client(self.flying(digest))
+        self.flow(70)
+        self.room = 1 << 40
+        client.pause()
+        at = client.at
+        self.flow()
+        flight = self.fills.active()[0]
+        self.assertLessEqual(flight.progress.present.covered_from(at), at + M)
+        client.go()
+        self.flow()
+        self.assertEqual(bytes(client.got), data)
+
+    def test_nobody_new_may_join(self) -> None:
+        digest, _ = self.blob(2 * SEGMENT)
+        self.fill_up(2 * M)
+        flight = self.flying(digest)
+        self.client(flight)
+        self.flow(50)
+        self.assertIsNone(self.fills.get(digest))
+        self.failureResultOf(self.starting(digest), NoRoom)
+        with self.assertRaises(NoRoom):
+            flight.reader()
+
+    def test_without_readers_it_is_given_up(self) -> None:
+        digest, _ = self.blob(2 * SEGMENT)
+        self.fill_up(2 * M)
+        self.flying(digest)
+        self.flow()
+        self.assertEqual(self.outcome(), "discarded")
+        self.assertEqual(self.used(), 0)
+        self.nothing_is_left()
+
+    def test_it_is_given_up_when_its_last_reader_leaves(self) -> None:
+        digest, _ = self.blob(2 * SEGMENT)
+        self.fill_up(2 * M)
+        client = self.client(self.flying(digest))
+        self.flow(50)
+        client.leave()
+        self.turn()
+        self.assertEqual(self.outcome(), "discarded")
+        self.nothing_is_left()
+
+    def test_wrong_bytes_are_found_all_the_same(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        self.origin.blobs[digest] = data[:-1] + b"!"
+        self.fill_up(3 * M)
+        client = self.client(self.flying(digest))
+        self.flow()
+        self.assertEqual(client.outcome, "broken")
+        self.assertEqual(client.at, len(data) - self.limits.tail)
+        self.assertEqual(self.outcome(), "mismatch")
+        self.nothing_is_left()
+
+    def test_a_cut_is_resumed_where_it_was(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        self.fill_up(3 * M)
+        client = self.client(self.flying(digest))
+        self.flow(80)
+        self.body.cut()
+        self.flow()
+        self.assertEqual(bytes(client.got), data)
+        self.nothing_is_left()
+
+    def test_a_stream_goes_on_through_the_window(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        self.origin.ranges = False
+        self.fill_up(3 * M)
+        client = self.client(self.flying(digest))
+        self.flow()
+        self.assertEqual(bytes(client.got), data)
+        self.assertEqual(len(self.origin.asked), 1)
+        self.nothing_is_left()
+
+    def test_a_full_disk_that_stays_full_is_the_end(self) -> None:
+        digest, _ = self.blob(2 * SEGMENT)
+        self.fill_up(2 * M)
+        client = self.client(self.flying(digest))
+        self.flow(50)
+        self.room = 0
+        self.flow(50)
+        self.assertIsNone(client.outcome)
+        for _ in range(40):
+            self.flow(1)
+            self.turn(self.timeouts.full_retry)
+        self.assertEqual(client.outcome, "broken")
+        self.assertIsInstance(client.cause, NoRoom)
+        self.nothing_is_left()
+
+    def test_a_full_disk_that_has_room_again_goes_on(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        self.fill_up(2 * M)
+        client = self.client(self.flying(digest))
+        self.flow(50)
+        self.room = 0
+        self.flow(50)
+        self.turn(self.timeouts.full_retry)
+        self.room = 1 << 40
+        self.turn(self.timeouts.full_retry)
+        self.flow()
+        self.assertEqual(bytes(client.got), data)
+        self.nothing_is_left()
+
+    def out_of_order(self) -> tuple[bytes, Client, Client]:
+        """A flight with segments 0 and 2 on disk, one client at the start and one in segment 2."""
+        digest, data = self.blob(4 * SEGMENT)
+        flight = self.flying(digest)
+        far = self.client(flight, Span(2 * SEGMENT, 3 * SEGMENT - 1))
+        far.pause()
+        self.body.finish()
+        early = self.client(flight)
+        self.flow(SEGMENT // READ)
+        self.assertEqual(self.origin.spans[:2], [(0, SEGMENT), (2 * SEGMENT, 3 * SEGMENT)])
+        self.assertGreaterEqual(flight.present, 2 * SEGMENT)
+        return data, early, far
+
+    def test_what_came_out_of_order_is_dropped_and_fetched_again(self) -> None:
+        data, early, far = self.out_of_order()
+        far.leave()
+        self.fill_up(self.used() + M)
+        self.flow(1000)
+        self.assertEqual(bytes(early.got), data)
+        self.assertIn((2 * SEGMENT, 3 * SEGMENT), self.origin.spans[2:])
+        self.nothing_is_left()
+
+    def test_what_a_reader_may_be_reading_is_not_dropped(self) -> None:
+        data, early, far = self.out_of_order()
+        self.fill_up(self.used() + M)
+        self.flow(60)
+        self.assertTrue(self.fills.active()[0].narrowed)
+        far.go()
+        self.assertEqual(bytes(far.got), data[2 * SEGMENT : 3 * SEGMENT - 1])
+        self.flow(1000)
+        self.assertEqual(bytes(early.got), data)
+        self.assertNotIn((2 * SEGMENT, 3 * SEGMENT), self.origin.spans[2:])
+        self.nothing_is_left()
+
+
+class Outgrown(FlightCase):
+    """A blob of unknown length that outgrows what could be reserved."""
+
+    cap = 6 * M
+    limits = small_limits(reserve_step=2 * M, narrow_window=1 * M)
+
+    def test_room_is_spoken_for_ahead_of_the_bytes(self) -> None:
+        digest, data = self.blob(5 * M)
+        self.origin.ranges = self.origin.lengths = False
+        self.flying(digest)
+        self.assertEqual(self.store.usage().reserved, 2 * M)
+        self.body.send(2 * M)
+        self.settle()
+        self.assertEqual(self.store.usage().reserved, 4 * M)
+        self.finish()
+        self.assertEqual(self.stored(digest), data)
+        self.turn()
+        self.assert_accounts_are_right()
+
+    def test_one_that_is_bigger_than_the_cap_goes_on_through_the_window(self) -> None:
+        digest, data = self.blob(12 * M)
+        self.origin.ranges = self.origin.lengths = False
+        client = self.client(self.flying(digest))
+        most = 0
+        while self.origin.open_bodies:
+            if not self.body.paused:
+                self.body.send(READ)
+            if not self.body.left:
+                self.body.finish()
+            self.settle()
+            most = max(most, self.on_disk())
+        self.settle()
+        self.assertEqual(bytes(client.got), data)
+        self.assertLessEqual(most, self.cap)
+        self.assertIsNone(self.stored(digest))
+        self.nothing_is_left()
+
+    def test_without_readers_it_is_given_up(self) -> None:
+        digest, _ = self.blob(12 * M)
+        self.origin.ranges = self.origin.lengths = False
+        Client(self.flying(digest).reader()).leave()
+        self.finish()
+        self.assertEqual(self.outcome(), "discarded")
+        self.nothing_is_left()
