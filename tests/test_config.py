@@ -163,6 +163,11 @@ def test_a_value_of_a_wrong_kind_in_the_file_is_refused_with_its_key(key: Key, v
     assert complaint(toml=f"{key.name} = {value}").startswith(f"{FILE}: {key.name}: ")
 
 
+def test_a_long_value_is_quoted_in_part() -> None:
+    message = complaint(flags={"tag_ttl": "x" * 1000})
+    assert message == f"--tag-ttl: '{'x' * 60}…' is no duration (like 30s, 5m, 1h, 250ms, or 0)"
+
+
 def test_names_are_the_fixed_ones() -> None:
     assert [(key.flag, key.environment) for key in KEYS] == [
         ("--data-dir", "NODECACHE_DATA_DIR"),

@@ -101,6 +101,11 @@ def test_what_is_no_share_is_refused(text: str) -> None:
         parse_size(text)
 
 
+def test_a_size_setting_is_told_as_it_was_given() -> None:
+    assert str(parse_size("20GiB")) == "20GiB"
+    assert str(parse_size("12.5%")) == "12.5%"
+
+
 def test_a_size_in_bytes_is_the_same_on_every_disk() -> None:
     assert SizeSetting(bytes=5).resolve(0) == SizeSetting(bytes=5).resolve(1 << 60) == 5
 
@@ -126,6 +131,8 @@ def test_sizes_are_told_in_the_biggest_unit_that_fits(size: int, text: str) -> N
     [
         (0, "0"),
         (0.25, "250ms"),
+        (0.9999, "1s"),
+        (1.0, "1s"),
         (1.5, "1.5s"),
         (90, "90s"),
         (300, "5m"),

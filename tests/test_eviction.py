@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nodecache.eviction import BLOCK, PARTIAL_SHARE, Ledger, whole_blocks
 
-keys = st.sampled_from("abcdefgh")
+keys = st.sampled_from("abcde")
 sizes = st.one_of(st.sampled_from([0, 1, BLOCK - 1, BLOCK, BLOCK + 1]), st.integers(0, 12 * BLOCK))
 CAP = 20 * BLOCK
 DISK = 40 * BLOCK
@@ -234,7 +234,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_entry_is_known_as_it_is(self) -> None:
-        for key in "abcdefgh":
+        for key in "abcde":
             entry = self.entries.get(key)
             assert (key in self.ledger) == (entry is not None)
             assert self.ledger.size(key) == (entry and entry.size)
@@ -398,6 +398,25 @@ def test_a_pin_outlasts_the_entry_it_was_made_for() -> None:
     assert order(ledger) == ()
     ledger.unpin("a")
     assert order(ledger) == ("a",)
+
+
+def test_an_entry_with_two_readers_stays_until_both_are_gone() -> None:
+    ledger = loaded(("a", BLOCK, 1.0))
+    ledger.pin("a")
+    ledger.pin("a")
+    ledger.unpin("a")
+    assert order(ledger) == ()
+    ledger.unpin("a")
+    assert order(ledger) == ("a",)
+    with pytest.raises(ValueError, match="not pinned"):
+        ledger.unpin("a")
+
+
+def test_a_trim_keeps_room_for_what_is_reserved_but_not_written() -> None:
+    ledger = loaded(("a", BLOCK, 1.0), ("b", BLOCK, 2.0))
+    ledger.reserve(2 * BLOCK)
+    assert ledger.trim(5 * BLOCK, 4 * BLOCK) == ("a",)
+    assert ledger.trim(5 * BLOCK, 4 * BLOCK, unwritten=BLOCK) == ()
 
 
 def test_a_partial_that_becomes_whole_changes_its_order() -> None:

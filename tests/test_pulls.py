@@ -172,7 +172,7 @@ def test_the_meaning_of_another_tag_is_not_taken_for_this_pull() -> None:
 def test_failures_are_counted_but_not_clients_that_hang_up() -> None:
     node = Node()
     for status, outcome in (
-        (404, "complete"),
+        (400, "complete"),
         (503, "complete"),
         (200, "aborted"),
         (200, "stalled"),
