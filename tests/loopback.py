@@ -7,6 +7,7 @@ minutes pass when a test says so.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -21,12 +22,15 @@ from twisted.trial.unittest import TestCase
 from nodecache.body.sendfile import SocketDuplicate
 from nodecache.events import Event, RequestFinished
 from nodecache.limits import Limits, Timeouts
-from nodecache.web.mirror_site import MirrorSite
+from nodecache.web import LISTEN_BACKLOG, MirrorSite
 from tests.fakes_disk import InlinePool
 from tests.fakes_registry import FakeBlob, FakeBody, FakeRegistry
 
 reactor = cast(Any, _reactor)
 E = TypeVar("E", bound=Event)
+
+#: Bytes of the sockets' buffers, of which the kernel makes twice as many.
+BUFFER = 128 * 1024
 
 WALL = 1_800_000_000.0
 
@@ -97,14 +101,27 @@ class Client(Protocol):
 
     def __init__(self) -> None:
         self.received = bytearray()
+        self._sips = False
         self.reason: BaseException | None = None
         self.connected_now: Deferred[Client] = Deferred()
 
     def connectionMade(self) -> None:
+        connected: socket.socket = cast(Any, self.transport).getHandle()
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         self.connected_now.callback(self)
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
+        if self._sips:
+            self.stop_reading()
+
+    async def sip(self) -> None:
+        """Read one piece, and no more."""
+        self._sips = True
+        seen = len(self.received)
+        self.go_on_reading()
+        await until(lambda: len(self.received) > seen)
+        self._sips = False
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.reason = reason.value
@@ -145,7 +162,7 @@ class Client(Protocol):
         cast(Any, self.transport).resumeProducing()
 
     def shut_sending(self) -> None:
-        cast(Any, self.transport).getHandle().shutdown(1)
+        cast(Any, self.transport).loseWriteConnection()
 
     def leave(self) -> None:
         """Close at once, with a reset."""
@@ -234,7 +251,10 @@ class LoopbackCase(TestCase):
         )
 
     def listen(self, factory: ServerFactory) -> Any:
-        return reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=2048)
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=LISTEN_BACKLOG)
+        # Small, so that they fill up soon; connections inherit it.
+        port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        return port
 
     def tearDown(self) -> Any:  # a Deferred, which trial waits for
         return Deferred.fromCoroutine(self._close())
