@@ -377,7 +377,7 @@ def test_a_sha512_digest_is_refused_with_the_code_that_lets_clients_go_on() -> N
 
 
 def test_a_stale_answer_says_why() -> None:
-    assert stale_warning("upstream says 429") == '299 - "upstream says 429"'
+    assert stale_warning("upstream ~says 429") == '299 - "upstream ~says 429"'
 
 
 def test_a_warning_quotes_what_would_end_it() -> None:
