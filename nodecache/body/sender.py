@@ -82,6 +82,7 @@ class BlobSender(Sender):
         self._part = part
         self._stepping = False
         self._wait: Deferred[None] | None = None
+        self._woken = False
         self._reading = False
         self._duplicate: SocketDuplicate | None = None
         self._again: IDelayedCall | None = None
@@ -122,6 +123,7 @@ class BlobSender(Sender):
             return False
         count = self._sendable()
         if count > 0:
+            self._woken = False
             return self._send(count) if self._duplicate else self._copy(count)
         if not self._at_end():
             return self._wait_for_bytes()
@@ -143,12 +145,19 @@ class BlobSender(Sender):
         return present if part.stop is None else min(present, part.stop - self.position)
 
     def _at_end(self) -> bool:
-        stop = self._readable.total if self._part.stop is None else self._part.stop
-        return stop is not None and self.position >= stop
+        total, stop = self._readable.total, self._part.stop
+        if total is None:  # then what is held back has no end yet
+            return stop is not None and not self._part.held_back and self.position >= stop
+        return self.position >= (total if stop is None else stop)
 
     # Waiting for bytes.
 
     def _wait_for_bytes(self) -> bool:
+        if self._woken:
+            # Woken, and still nothing to do: look again, but never spin on it.
+            self._woken = False
+            self._again = self._tools.clock.callLater(AGAIN, self._look_again)
+            return False
         if self._duplicate:
             self._duplicate.rest()
         self._wait = self._readable.wait(self.position, held_back=self._part.held_back)
@@ -158,11 +167,8 @@ class BlobSender(Sender):
 
     def _bytes_came(self, _: None) -> None:
         self._wait = None
+        self._woken = True
         self._forget_again()
-        if self._active and not self._contradicted() and not (self._sendable() or self._at_end()):
-            # Woken for nothing: look again, but never spin on it.
-            self._again = self._tools.clock.callLater(AGAIN, self._look_again)
-            return
         self._step()
 
     def _no_bytes_come(self, reason: Reason) -> None:
@@ -242,7 +248,10 @@ class BlobSender(Sender):
         try:
             sent = self._duplicate.send(self._readable.fd, self.position, min(count, PIECE))
         except OSError as error:
-            self._send_failed(error)
+            if error.errno in _CLIENT_LEFT:
+                self._client_left()
+            else:
+                self._disk_failed(str(error))
             return False
         if sent == 0:
             self._too_short()
@@ -255,12 +264,6 @@ class BlobSender(Sender):
             return True
         self._duplicate.wait()
         return False
-
-    def _send_failed(self, error: OSError) -> None:
-        if error.errno in _CLIENT_LEFT:
-            self._client_left()
-        else:
-            self._disk_failed(str(error))
 
     def _client_left(self) -> None:
         self._end(Outcome.LEFT, "")
