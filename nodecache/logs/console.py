@@ -72,15 +72,11 @@ def _pull(event: events.PullFinished) -> str:
 
 
 def _sources(event: events.PullFinished) -> str:
-    parts = {source: size for source, size in event.bytes_by_source.items() if size}
+    parts = {source: size for source, size in event.bytes_by_source.items() if source in _FROM}
     if len(parts) == 1:
-        return f", all {_source(next(iter(parts)))}"
+        return f", all {_FROM[next(iter(parts))]}"
     order = sorted(parts, key=lambda source: -parts[source])
-    return "".join(f", {format_size(parts[source])} {_source(source)}" for source in order)
-
-
-def _source(source: str) -> str:
-    return _FROM.get(source, source)
+    return "".join(f", {format_size(parts[source])} {_FROM[source]}" for source in order)
 
 
 def _started(event: events.Started) -> str:
