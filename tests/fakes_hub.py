@@ -143,7 +143,7 @@ class FakeHub:
         merged = [seen for site in self.sites for seen in site.requests]
         return sorted(merged, key=lambda seen: seen.serial)
 
-    def count(self, **fields: str) -> int:
+    def count(self, **fields: object) -> int:
         """Requests of all three sites whose fields are these (see ``Seen``)."""
         return sum(site.count(**fields) for site in self.sites)
 

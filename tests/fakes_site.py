@@ -106,10 +106,10 @@ class ScriptedSite:
         self.faults.append(fault)
         return fault
 
-    def count(self, **fields: str) -> int:
+    def count(self, **fields: object) -> int:
         return len(self.seen(**fields))
 
-    def seen(self, **fields: str) -> list[Seen]:
+    def seen(self, **fields: object) -> list[Seen]:
         return [
             seen
             for seen in self.requests

@@ -21,6 +21,7 @@ from nodecache.seams import BlobBody
 from nodecache.upstream import Upstream, Upstreams
 from tests.fakes_client import until
 from tests.fakes_hub import FakeHub, Image
+from tests.fakes_names import FakeNames
 
 E = TypeVar("E", bound=Event)
 
@@ -79,6 +80,14 @@ class UpstreamCase(TestCase):
         one = UpstreamSettings("docker.io", url or self.hub.url, **settings)
         made = self.upstreams(one, environ=environ, offline=offline, timeouts=timeouts)
         return made.get("docker.io")
+
+    def names(self, **places: list[str]) -> FakeNames:
+        """From now on names lead here (``a__b`` stands for ``a.b``), and all others nowhere."""
+        names = FakeNames({name.replace("__", "."): to for name, to in places.items()})
+        resolvers: Any = reactor
+        before = resolvers.installNameResolver(names)
+        self.addCleanup(resolvers.installNameResolver, before)
+        return names
 
     def told(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]

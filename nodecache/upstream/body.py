@@ -44,6 +44,7 @@ class BodyStream(Protocol):
         self, clock: Any, reply: Reply, silence: float, ended: Callable[[int], None]
     ) -> None:
         self._clock = clock
+        reply.taken = True
         self._reply = reply
         self._silence = silence
         self._told = ended
@@ -62,7 +63,8 @@ class BodyStream(Protocol):
         """Fires at the complete end. Fails with UpstreamFailure: CUT, TIMEOUT."""
         done: Deferred[None] = Deferred(lambda _done: self.stop())
         self._sink, self._done = sink, done
-        self._listen()
+        if not self._paused:
+            self._listen()
         self._reply.response.deliverBody(self)
         if self._paused and not self._over and self.transport is not None:
             self._halt(self.transport)
@@ -193,7 +195,9 @@ def _silent(seconds: float, received: int) -> UpstreamFailure:
 
 
 def discard(clock: Any, reply: Reply) -> None:
-    """Drop the body; keep the connection when that is cheap."""
+    """Drop the body, unless it is taken already; keep the connection when that is cheap."""
+    if reply.taken:
+        return
     stream = BodyStream(clock, reply, DISCARD_SECONDS, lambda _received: None)
     if (reply.length or 0) > DISCARD_BYTES and reply.method != "HEAD":
         stream.stop()

@@ -124,7 +124,7 @@ class Courier:
         except CancelledError:
             raise
         except TimedOut as timed_out:
-            raise self._silent(letter, attempt, began, late=timed_out.late) from None
+            raise self.timed_out(letter, attempt, began, timed_out) from None
         except UpstreamFailure as failure:
             target = origin_of(letter.url)
             self._note(target, failure.kind, failure.message, began, letter, attempt)
@@ -150,12 +150,17 @@ class Courier:
         elif self.health.succeeded(origin, now):
             self.came_back(origin, "it answers again")
 
-    def _silent(
-        self, letter: Letter, attempt: Attempt, began: float, *, late: bool
+    def timed_out(
+        self,
+        letter: Letter,
+        attempt: Attempt,
+        began: float,
+        timed_out: TimedOut,
+        words: str = "no answer in time",
     ) -> UpstreamFailure:
+        """Blame somebody for a request that ``began`` and did not end, and tell of it."""
         now, target = self.now(), origin_of(letter.url)
-        words = "no answer in time"
-        if attempt.fair and not late:
+        if attempt.fair and not timed_out.late:
             share = attempt.deadline.at - attempt.began
             guilty, since = (target, began) if now - began >= share / 2 else (attempt.origin, now)
             self._note(guilty, UpstreamKind.TIMEOUT, words, since, letter, attempt)

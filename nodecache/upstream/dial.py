@@ -24,6 +24,10 @@ from nodecache.upstream.waits import TimedOut, bounded
 #: One read of a socket takes at most this much (Twisted's own 64 KiB costs more turns).
 READ_SIZE = 256 * KIB
 
+#: Seconds until the next address of a name is tried beside the one before (RFC
+#: 8305). Twisted waits as long before it tells that the last one was refused.
+ATTEMPT_DELAY = 0.15
+
 
 class NoConnection(Exception):
     """No connection within the time for one; DNS counts in it."""
@@ -68,7 +72,7 @@ class Dial:
             return Route(key, self._secured(parts.scheme, host, direct))
         if not trusted and not guard.permits_name(host):
             raise AddressRefused(host)
-        to_proxy = HostnameEndpoint(self._reactor, proxy.host, proxy.port, self._connect)
+        to_proxy = self._to_host(self._reactor, proxy.host, proxy.port)
         if parts.scheme == "http":
             return Route(("proxy", proxy), self._timed(to_proxy), proxy)
         tunnel = self._timed(Tunnel(to_proxy, proxy, host, port))
@@ -78,8 +82,11 @@ class Dial:
         self, host: str, port: int, guard: Guard, *, trusted: bool
     ) -> IStreamClientEndpoint:
         reactor = self._reactor if trusted else GuardedReactor(self._reactor, guard)
-        endpoint = HostnameEndpoint(reactor, host, port, self._connect)
+        endpoint = self._to_host(reactor, host, port)
         return self._timed(endpoint, guard.reached if trusted else None)
+
+    def _to_host(self, reactor: Any, host: str, port: int) -> HostnameEndpoint:
+        return HostnameEndpoint(reactor, host, port, self._connect, attemptDelay=ATTEMPT_DELAY)
 
     def _timed(
         self, endpoint: Any, reached: Callable[[str], None] | None = None

@@ -87,9 +87,9 @@ class Realms:
                 self._most,
                 attempt.deadline.remaining(began),
             )
-        except TimedOut:
+        except TimedOut as timed_out:
             words = "its answer has no end in time"
-            raise courier.failed(letter, UpstreamKind.TIMEOUT, words, began) from None
+            raise courier.timed_out(letter, attempt, began, timed_out, words) from None
         except UpstreamFailure as failure:
             raise courier.failed(letter, failure.kind, failure.message, began) from failure
 

@@ -144,9 +144,10 @@ class Upstream:
         try:
             encoding = reply.header("Content-Encoding")
             return await read_whole(courier.clock, stream, encoding, most, left)
-        except TimedOut:
-            words = "the answer has no end in time"
-            raise courier.failed(_letter(ask, reply), UpstreamKind.TIMEOUT, words, began) from None
+        except TimedOut as timed_out:
+            words = "its answer has no end in time"
+            letter = _letter(ask, reply)
+            raise courier.timed_out(letter, attempt, began, timed_out, words) from None
         except UpstreamFailure as failure:
             raise courier.failed(
                 _letter(ask, reply), failure.kind, failure.message, began

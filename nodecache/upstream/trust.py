@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, OpenSSLDefaultPaths, optionsForClientTLS
 
@@ -23,8 +23,10 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
         with open(path, "rb") as file:
             found = _PEM.findall(file.read())
         certificates = tuple(Certificate.loadPEM(pem) for pem in found)
-    except (OSError, SSL.Error, ValueError) as error:
-        raise ConfigError(f"ca_file: {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"ca_file: {path} cannot be read: {error.strerror}") from error
+    except (crypto.Error, ValueError) as error:
+        raise ConfigError(f"ca_file: {path} holds a certificate that is broken") from error
     if not certificates:
         raise ConfigError(f"ca_file: {path} holds no certificate (PEM)")
     return certificates
@@ -55,9 +57,7 @@ class Trust:
         """``host`` is a name or an address without brackets."""
         known = self._known.pop(host, None)
         if known is None:
-            known = optionsForClientTLS(
-                host, trustRoot=self._roots, acceptableProtocols=[b"http/1.1"]
-            )
+            known = optionsForClientTLS(host, trustRoot=self._roots)
         self._known[host] = known
         while len(self._known) > MOST_HOSTS:
             del self._known[next(iter(self._known))]

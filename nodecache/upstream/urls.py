@@ -18,5 +18,8 @@ def origin_of(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """The host for a log line: no port, no path, no query."""
-    return urlsplit(url).hostname or ""
+    """The host for a log line: no port, no path, no query; empty when there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -40,13 +40,17 @@ MOST_KEPT = 32
 
 
 class Reply:
-    """Status and headers of an answer whose body is still to come, or to be dropped."""
+    """Status and headers of an answer whose body is still to come, or to be dropped.
+
+    ``taken``: somebody has seen to the body already.
+    """
 
     def __init__(self, url: str, method: str, response: Any, lease: Lease) -> None:
         self.url = url
         self.method = method
         self.status: int = response.code
         self.response = response
+        self.taken = False
         self._lease = lease
 
     @property
