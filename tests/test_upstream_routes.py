@@ -242,6 +242,25 @@ class TlsTests(UpstreamCase):
         if before is not None:
             os.environ["SSL_CERT_FILE"] = before
 
+    async def test_an_address_is_as_good_as_a_name_when_the_certificate_names_it(self) -> None:
+        url = f"https://127.0.0.1:{self.hub.registry.port}"
+        ca_file = self.ca_file(self.authority)
+        upstream = self.upstream(url, ca_file=ca_file, realm_hosts=("localhost",))
+        self.assertEqual((await upstream.head_manifest(APP, LATEST)).digest, self.digest)
+
+    async def test_a_handshake_that_has_no_end_is_found_out_once(self) -> None:
+        silent = self.listen(Protocol)
+        timeouts = Timeouts(answer=0.4, probe_first=300)
+        upstream = self.upstream(f"https://127.0.0.1:{silent}", timeouts=timeouts)
+        await self.refused(upstream.head_manifest(APP, LATEST), UpstreamKind.TIMEOUT)
+        await self.refused(upstream.head_manifest(APP, LATEST), UpstreamKind.DOWN)
+
+    def listen(self, protocol: type[Protocol]) -> int:
+        factory: Any = Factory.forProtocol(protocol)
+        listening: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        return int(listening.getHost().port)
+
     async def test_an_unknown_ca_is_refused(self) -> None:
         failure = await self.refused_by(self.hub, None)
         self.assertIn("certificate verify failed", failure.message)
@@ -257,10 +276,7 @@ class TlsTests(UpstreamCase):
         self.assertIn("another host", failure.message)
 
     async def test_plain_http_behind_an_https_url_is_refused(self) -> None:
-        factory: Any = Factory.forProtocol(Plain)
-        listening: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
-        self.addCleanup(listening.stopListening)
-        upstream = self.upstream(f"https://127.0.0.1:{listening.getHost().port}")
+        upstream = self.upstream(f"https://127.0.0.1:{self.listen(Plain)}")
         failure = await self.refused(upstream.head_manifest(APP, LATEST), UpstreamKind.UNREACHABLE)
         self.assertIn("TLS", failure.message)
 

@@ -55,10 +55,10 @@ class Proxies:
     exceptions: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, setting: str | None, environ: Mapping[str, str]) -> Proxies:
-        """Raises ConfigError naming the setting or the variable."""
+    def of(cls, setting: str | None, environ: Mapping[str, str], key: str = "proxy") -> Proxies:
+        """Raises ConfigError naming ``key``, the setting's, or the variable."""
         if setting is not None:
-            return cls(always=parse_proxy(setting, "proxy"))
+            return cls(always=parse_proxy(setting, key))
         found = {}
         for scheme in ("http", "https"):
             for variable in (f"{scheme.upper()}_PROXY", f"{scheme}_proxy"):

@@ -17,18 +17,18 @@ _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", r
 MOST_HOSTS = 64
 
 
-def read_certificates(path: str) -> tuple[Certificate, ...]:
-    """All certificates of a PEM file. Raises ConfigError."""
+def read_certificates(path: str, key: str) -> tuple[Certificate, ...]:
+    """All certificates of a PEM file. Raises ConfigError naming ``key``."""
     try:
         with open(path, "rb") as file:
             found = _PEM.findall(file.read())
         certificates = tuple(Certificate.loadPEM(pem) for pem in found)
     except OSError as error:
-        raise ConfigError(f"ca_file: {path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from error
     except (crypto.Error, ValueError) as error:
-        raise ConfigError(f"ca_file: {path} holds a certificate that is broken") from error
+        raise ConfigError(f"{key}: {path} holds a certificate that is broken") from error
     if not certificates:
-        raise ConfigError(f"ca_file: {path} holds no certificate (PEM)")
+        raise ConfigError(f"{key}: {path} holds no certificate (PEM)")
     return certificates
 
 
@@ -48,9 +48,9 @@ class _WithMore(OpenSSLDefaultPaths):
 class Trust:
     """Makes TLS settings for hosts: certificate chain and host name are always checked."""
 
-    def __init__(self, ca_file: str | None = None) -> None:
-        """Raises ConfigError when ``ca_file`` cannot be used."""
-        self._roots = _WithMore(read_certificates(ca_file) if ca_file else ())
+    def __init__(self, ca_file: str | None = None, key: str = "ca_file") -> None:
+        """Raises ConfigError naming ``key`` when ``ca_file`` cannot be used."""
+        self._roots = _WithMore(read_certificates(ca_file, key) if ca_file else ())
         self._known: dict[str, IOpenSSLClientConnectionCreator] = {}
 
     def for_host(self, host: str) -> IOpenSSLClientConnectionCreator:

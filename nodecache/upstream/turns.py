@@ -87,7 +87,7 @@ class Turns:
         """The answer, of any status; refused unasked while a 429 holds. Raises UpstreamFailure."""
         self._check_limit(origin, ask)
         reply = await origin.ask(ask, attempt)
-        self._note_rates(ask, reply)
+        self._note_rates(origin, ask, reply)
         if reply.status < 400:
             self.courier.health.unlimited(_limit_key(origin, ask))
         return reply
@@ -110,12 +110,14 @@ class Turns:
             words = f"{origin.key}: its rate limit holds for {until - now:.0f} s more"
             raise UpstreamFailure(UpstreamKind.LIMITED, words, retry_after=until - now)
 
-    def _note_rates(self, ask: Ask, reply: Reply) -> None:
+    def _note_rates(self, origin: Origin, ask: Ask, reply: Reply) -> None:
+        """Of the upstream itself: a mirror's limits are another matter."""
+        if ask.leg != "manifest" or origin is not self.origins[-1]:
+            return
         rates = parse_rates(reply.header, self.courier.wall())
-        if rates is not None and ask.leg == "manifest":
-            self.courier.tell(
-                RateLimitSeen(namespace=self.courier.namespace, **attrs.asdict(rates))
-            )
+        if rates is not None:
+            namespace = self.courier.namespace
+            self.courier.tell(RateLimitSeen(namespace=namespace, **attrs.asdict(rates)))
 
 
 def _limit_key(origin: Origin, ask: Ask) -> tuple[str, str, str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nodecache.config import UpstreamSettings
-from nodecache.failures import ConfigError, UnknownNamespace
+from nodecache.failures import UnknownNamespace
 from nodecache.health import Health
 from nodecache.limits import Limits, Timeouts
 from nodecache.seams import Observe, WallClock
@@ -45,10 +45,7 @@ class Upstreams:
     ) -> None:
         self._all: dict[str, _Assembled] = {}
         for one in settings:
-            try:
-                assembled = _Assembled(one, reactor, wall, observe, limits, timeouts, environ)
-            except ConfigError as error:
-                raise ConfigError(f'upstreams."{one.namespace}".{error}') from error
+            assembled = _Assembled(one, reactor, wall, observe, limits, timeouts, environ)
             if offline:
                 assembled.courier.closed = "this node is offline"
             self._all[one.namespace] = assembled
@@ -83,8 +80,10 @@ class _Assembled:
         timeouts: Timeouts,
         environ: Mapping[str, str],
     ) -> None:
-        proxies = Proxies.of(settings.proxy, environ)
-        dial = Dial(reactor, Trust(settings.ca_file), proxies, timeouts.connect)
+        key = f'upstreams."{settings.namespace}"'
+        proxies = Proxies.of(settings.proxy, environ, f"{key}.proxy")
+        trust = Trust(settings.ca_file, f"{key}.ca_file")
+        dial = Dial(reactor, trust, proxies, timeouts.connect)
         wire = Wire(reactor, dial, timeouts.keepalive)
         health = Health(timeouts)
         self.courier = Courier(settings.namespace, wire, health, reactor, wall, observe, timeouts)
