@@ -106,8 +106,9 @@ class Client(Protocol):
         self.connected_now: Deferred[Client] = Deferred()
 
     def connectionMade(self) -> None:
-        connected: socket.socket = cast(Any, self.transport).getHandle()
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        connected = cast(Any, self.transport).getHandle()
+        if isinstance(connected, socket.socket):  # and not TLS over one
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         self.connected_now.callback(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -300,9 +301,12 @@ class LoopbackCase(TestCase):
         client.send(request(path, headers=header_names(headers)))
         return client
 
+    def dial(self, factory: ClientFactory) -> None:
+        reactor.connectTCP("127.0.0.1", self.port.getHost().port, factory, timeout=10)
+
     async def connect(self) -> Client:
         factory = _Clients()
-        reactor.connectTCP("127.0.0.1", self.port.getHost().port, factory, timeout=10)
+        self.dial(factory)
         await until(lambda: hasattr(factory, "client"))
         self.clients.append(await factory.client.connected_now)
         return factory.client
