@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from typing import Any, TypeVar
 
@@ -91,6 +93,12 @@ class UpstreamCase(TestCase):
 
     def told(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]
+
+    def mktemp(self) -> str:
+        """The name of a file that is not there yet; its folder goes away with the test."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        return os.path.join(folder.name, "file")
 
     def near(self, value: float | None, wanted: float, within: float = 2.0) -> None:
         """For times that the real clock has moved on a little."""
