@@ -52,8 +52,8 @@ class GuardedChannel(HTTPChannel):
         self.site.channels.add(self)
 
     def connectionLost(self, reason: Reason = connectionDone) -> None:
-        self.site.channels.discard(self)
         super().connectionLost(reason)
+        self.site.channel_gone(self)
 
     # The clock runs until a request is whole.
 

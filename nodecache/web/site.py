@@ -90,7 +90,11 @@ class GuardedSite(Site):
 
     def request_over(self, request: GuardedRequest) -> None:
         self.active.discard(request)
-        if not self.active:
+
+    def channel_gone(self, channel: GuardedChannel) -> None:
+        """``channel`` is closed: the kernel has all that was written to it."""
+        self.channels.discard(channel)
+        if not self.channels:
             over, self._over = self._over, []
             for waiter in over:
                 waiter.callback(None)
@@ -101,11 +105,13 @@ class GuardedSite(Site):
         """Let answers finish until ``deadline``; how many did not.
 
         Nothing is answered any more on connections that are idle; those that
-        are not are closed behind their answer.
+        are not are closed behind their answer. An answer is finished when its
+        connection is closed, not when its last byte was written: a reset in
+        between would take away what the client has not read yet.
         """
         for channel in list(self.channels):
             channel.close_when_idle()
-        if self.active:
+        if self.channels:
             await self._until_over(deadline)
         return len(self.active)
 
