@@ -332,6 +332,11 @@ def test_what_is_no_address_to_listen_on_is_refused(text: str) -> None:
         parse_listen(text)
 
 
+def test_an_ipv6_address_without_brackets_is_told_what_it_lacks() -> None:
+    assert "brackets" in complaint(flags={"listen": "::1:5000"})
+    assert "brackets" not in complaint(flags={"listen": "localhost"})
+
+
 @pytest.mark.parametrize(
     ("mirror", "admin"),
     [
@@ -430,6 +435,13 @@ def test_limits_that_contradict_each_other_are_refused(toml: str, blamed: str) -
     message = complaint(toml=toml)
     assert message.startswith(f"{FILE}: {blamed}: ")
     assert "must not be above" in message
+
+
+def test_limits_may_be_equal_to_their_bounds() -> None:
+    toml = "[limits]\njob_wanted = '1MiB'\n[timeouts]\nprobe_first = 3\nprobe_last = 3"
+    settings = given_as(toml=toml).settings
+    assert settings.limits.job_wanted == settings.limits.job_bytes
+    assert settings.timeouts.probe_first == settings.timeouts.probe_last
 
 
 def test_an_answer_deadline_that_leaves_no_time_to_fall_back_is_warned_of() -> None:

@@ -176,6 +176,14 @@ def test_a_table_adds_its_namespace_to_the_list_of_the_file() -> None:
     assert [u.namespace for u in loaded.settings.upstreams] == ["quay.io", "ghcr.io"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "url"), [("", HUB_URL), ('url = "https://hub.example"', "https://hub.example")]
+)
+def test_a_table_adds_docker_hub_to_a_list_of_the_file_without_it(lines: str, url: str) -> None:
+    loaded = read(f'upstream = "quay.io=https://quay.io"\n[upstreams."docker.io"]\n{lines}')
+    assert loaded.settings.upstreams == (QUAY, UpstreamSettings("docker.io", url))
+
+
 def test_a_table_says_more_about_an_entry_of_the_list() -> None:
     toml = 'upstream = "quay.io=https://quay.io"\n[upstreams."quay.io"]\nallow = ["a/*"]'
     (upstream,) = read(toml).settings.upstreams
