@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure as Reason
 from twisted.python.threadpool import ThreadPool
 
@@ -39,7 +38,7 @@ class ThreadDiskPool(DiskPool):
         """Take no more jobs, wait for those begun or in line, end the threads; idempotent."""
         self._open = False
         if self._running:
-            idle: Deferred[None] = Deferred()
+            idle: Deferred[None] = Deferred(self._idle.remove)
             self._idle.append(idle)
             await idle
         if self._threads.started and not self._threads.joined:
@@ -48,28 +47,24 @@ class ThreadDiskPool(DiskPool):
     def run(self, job: Callable[[], T]) -> Deferred[T]:
         if not self._open:
             return fail(StoreFailure("the disk threads are stopped"))
+        done: Deferred[T] = Deferred()
+
+        def over(success: bool, result: T | Reason) -> None:  # noqa: FBT001  # ThreadPool's own
+            del success
+            self._reactor.callFromThread(self._deliver, done, result)
+
         self._running += 1
-        done: Deferred[T] = deferToThreadPool(self._reactor, self._threads, self._watched(job))
+        self._threads.callInThreadWithCallback(over, job)
         return done
 
-    def _watched(self, job: Callable[[], T]) -> Callable[[], T]:
-        """``job``, told of in the reactor when it is over, even if nobody waits for it."""
-
-        def watched() -> T:
-            try:
-                return job()
-            finally:
-                self._reactor.callFromThread(self._finished)
-
-        return watched
-
-    def _finished(self) -> None:
+    def _deliver(self, done: Deferred[T], result: T | Reason) -> None:
         self._running -= 1
+        # Of a Deferred that was cancelled, this is dropped.
+        done.callback(result)
         if not self._running:
             idle, self._idle = self._idle, []
             for each in idle:
-                if not each.called:
-                    each.callback(None)
+                each.callback(None)
 
 
 def shielded(inner: Deferred[T], dispose: Callable[[T], object]) -> Deferred[T]:

@@ -60,21 +60,27 @@ class FaultyDisk(Disk):
         self.room: Space | None = None
         self.short_writes = 0
         self.short_appends = 0
-        self._faults: dict[str, tuple[int, int, str]] = {}
+        self._faults: dict[str, tuple[int, int, int, str]] = {}
 
-    def fail(self, call: str, code: int, *, times: int = 1 << 30, where: str = "") -> None:
-        """The next ``times`` calls of ``call`` whose path holds ``where`` raise ``code``."""
-        self._faults[call] = (code, times, where)
+    def fail(
+        self, call: str, code: int, *, times: int = 1 << 30, after: int = 0, where: str = ""
+    ) -> None:
+        """``call`` raises ``code`` on paths with ``where`` in them: ``times``, ``after`` some."""
+        self._faults[call] = (code, times, after, where)
 
     def mend(self) -> None:
         self._faults.clear()
 
     def _check(self, call: str, target: object = "") -> None:
         self.calls.append(call)
-        code, times, where = self._faults.get(call, (0, 0, ""))
-        if times and where in _path(target):
-            self._faults[call] = (code, times - 1, where)
-            raise OSError(code, os.strerror(code), str(target))
+        code, times, after, where = self._faults.get(call, (0, 0, 0, ""))
+        if not times or where not in _path(target):
+            return
+        if after:
+            self._faults[call] = (code, times, after - 1, where)
+            return
+        self._faults[call] = (code, times - 1, 0, where)
+        raise OSError(code, os.strerror(code), str(target))
 
     def open(self, path: str, flags: int) -> int:
         self._check("open", path)

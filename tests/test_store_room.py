@@ -14,7 +14,7 @@ from nodecache.reference import Digest
 from nodecache.store import Reservation, Store
 from nodecache.store.disk import Space
 from tests.fakes_disk import HeldPool
-from tests.store_case import StoreCase, digest_of, fill_partial, some_bytes
+from tests.store_case import StoreCase, digest_of, fill_partial, manifest_of, some_bytes
 
 PLENTY = Space(free=100 * GIB, total=100 * GIB, inodes_free=1_000_000, inodes=1_000_000)
 
@@ -210,6 +210,29 @@ class ImmovableTests(StoreCase):
         self.fails(self.store.reserve(256 * KIB), NoRoom)
         self.assertEqual(self.store.usage().blobs, 4)
         self.assertEqual(self.store.usage().reserved, 0)
+        self.assert_accounts_are_right()
+
+
+class ReadOnlyTests(StoreCase):
+    """As ext4 becomes by itself after an error."""
+
+    cap = 1 * MIB
+
+    def test_it_goes_on_serving_and_says_what_is_wrong(self) -> None:
+        digests = self.put_blobs(4, 256 * KIB)
+        for call in ("pwritev", "append", "unlink", "rename", "mkdir", "used_at", "fsync"):
+            self.disk.fail(call, errno.EROFS)
+        self.clock.pump([10.0] * 400)
+        self.assertIn("Read-only file system", str(self.store.problem))
+        self.assertEqual(len(self.told("disk_failed")), 1)
+        for number, digest in enumerate(digests):
+            self.assertEqual(self.read_blob(digest), some_bytes(256 * KIB, number))
+        self.fails(self.store.write_manifest(manifest_of(b"{}")), StoreFailure)
+        self.fails(self.store.reserve(256 * KIB), NoRoom)
+        self.disk.mend()
+        self.clock.advance(10)
+        self.assertIsNone(self.store.problem)
+        self.put_blob(some_bytes(256 * KIB, 9))
         self.assert_accounts_are_right()
 
 

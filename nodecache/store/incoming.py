@@ -9,6 +9,7 @@ from twisted.internet.defer import DeferredSemaphore
 from nodecache.events import CorruptionFound
 from nodecache.failures import StoreFailure
 from nodecache.reference import Digest
+from nodecache.store.accounts import Gone
 from nodecache.store.ground import Ground
 from nodecache.store.keys import Key, Kind, key_of
 from nodecache.store.life import Life
@@ -59,19 +60,20 @@ class Incoming:
         return await self._ground.owned.shielded(self._opened(key, digest), Partial.keep)
 
     async def _opened(self, key: Key, digest: Digest) -> Partial:
+        disk, folder = self._ground.disk, self._ground.layout.partial(digest)
+        gone: list[Gone] = []
         try:
             await self._room.settled(key)
             # From here on its bytes are in the reservation of whoever fills it.
-            if self._accounts.forget([key]):
-                self._accounts.tell()
-            folder = self._ground.layout.partial(digest)
-            partial = await self._ground.pool.run(
-                lambda: Partial(self._ground.disk, digest, folder)
-            )
+            gone = self._accounts.forget([key])
+            partial = await self._ground.pool.run(lambda: Partial(disk, digest, folder))
         except BaseException:
             del self._open[key]
+            for each in gone:
+                self._accounts.add(each.key, each.size)
             raise
         self._open[key] = partial
+        self._accounts.tell()
         try:
             await self._check(partial)
         except BaseException:
@@ -108,6 +110,8 @@ class Incoming:
         self._committed.append(partial)
         self._open.pop(key_of(Kind.PARTIAL, partial.digest), None)
         self._accounts.add(key, size, reserved=reserved)
+        if partial.leftover:
+            self._accounts.add(key_of(Kind.PARTIAL, partial.digest), partial.leftover)
 
     async def _renamed(self, partial: Partial, size: int) -> None:
         path = self._ground.layout.blob(partial.digest)

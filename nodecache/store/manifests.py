@@ -10,10 +10,11 @@ import attrs
 
 from nodecache.events import CorruptionFound
 from nodecache.eviction import BLOCK, whole_blocks
+from nodecache.failures import StoreFailure
 from nodecache.reference import Digest
 from nodecache.store.ground import Ground
 from nodecache.store.keys import Kind, key_of
-from nodecache.store.records import read_file, write_file
+from nodecache.store.records import read_file, remove_file, write_file
 from nodecache.store.room import Room
 
 _MEDIA_TYPE = re.compile(rb"[!-~]{1,255}")
@@ -94,5 +95,10 @@ class Manifests:
         """Blocks. The sidecar first: a body without it is no manifest."""
         disk, layout = self._ground.disk, self._ground.layout
         sidecar, body = layout.media_type(manifest.digest), layout.manifest(manifest.digest)
-        write_file(disk, layout.scratch, sidecar, manifest.media_type.encode("ascii"), now)
-        write_file(disk, layout.scratch, body, manifest.body, now)
+        try:
+            write_file(disk, layout.scratch, sidecar, manifest.media_type.encode("ascii"), now)
+            write_file(disk, layout.scratch, body, manifest.body, now)
+        except StoreFailure:
+            remove_file(disk, body)
+            remove_file(disk, sidecar)
+            raise

@@ -3,7 +3,7 @@
 ``Partial`` belongs to whoever has it open, until ``keep`` or ``discard``. All
 methods block and are called from disk jobs, one job of a partial at a time.
 They raise NoRoom when the disk is full and StoreFailure for anything else
-that the disk can not do.
+that the disk can not do; ``keep`` and ``discard`` raise nothing.
 
 The descriptor outlives the file: after ``Store.commit`` it reads the
 committed blob, and it goes on reading when that is removed. It is closed by
@@ -59,6 +59,8 @@ class Partial:
         self.written = 0
         self._disk = disk
         self._torn = False
+        #: Bytes that a commit could not remove: a partial without data.
+        self.leftover = 0
         #: An fsync failed: pages that never reached the disk may look written.
         self.poisoned = False
         with translated("open a partial blob"):
@@ -165,9 +167,11 @@ class Partial:
             self._sync_name(path)
         self.state = State.COMMITTED
         with suppress(OSError):
+            self.leftover = whole_blocks(allocated(disk.stat(self._journal)))
             disk.close(self._journal)
-        with suppress(StoreFailure):  # what stays is found and removed at the next start
+        with suppress(StoreFailure):
             remove_partial(disk, self.folder)
+            self.leftover = 0
 
     def _sync_name(self, path: str) -> None:
         try:
@@ -191,7 +195,7 @@ class Partial:
     def discard(self) -> None:
         """Close it and remove it from disk; idempotent. Of a committed one nothing is removed.
 
-        Raises StoreFailure when it can not be removed; it is closed nevertheless.
+        One that can not be removed is kept, to be evicted or resumed like any other.
         """
         if self.state is State.OPEN:
             try:
@@ -199,8 +203,8 @@ class Partial:
             except StoreFailure:
                 self.allocated = self._measured_or_guessed()
                 self._close(State.KEPT)
-                raise
-            self._close(State.DISCARDED)
+            else:
+                self._close(State.DISCARDED)
         elif self.state is State.COMMITTED:
             self._close(State.RELEASED)
 

@@ -66,3 +66,9 @@ def read_file(disk: Disk, path: str, most: int) -> bytes | None:
         return None
     finally:
         disk.close(fd)
+
+
+def remove_file(disk: Disk, path: str) -> None:
+    """Blocks. Remove what a failed write may have left, as far as that works."""
+    with suppress(OSError):
+        disk.unlink(path)

@@ -15,12 +15,13 @@ from contextlib import suppress
 
 import attrs
 
+from nodecache.failures import StoreFailure
 from nodecache.freshness import TagEntry
 from nodecache.limits import MIB
 from nodecache.reference import Repository, Tag
 from nodecache.store.ground import Ground
 from nodecache.store.keys import record_key
-from nodecache.store.records import TAG_BYTES, read_file, write_file
+from nodecache.store.records import TAG_BYTES, read_file, remove_file, write_file
 from nodecache.store.room import Room
 
 #: Checks kept in memory; the one longest unused goes first.
@@ -81,14 +82,21 @@ class Records:
         reservation = await self._room.reserve(len(data))
         try:
             await self._room.settled(key)
+            there = self._accounts.has(key)
             now = self._ground.wall()
-            scratch = self._ground.layout.scratch
-            await self._ground.pool.run(
-                lambda: write_file(self._ground.disk, scratch, path, data, now)
-            )
+            await self._ground.pool.run(lambda: self._put(path, data, now, keep=there))
             self._accounts.add(key, len(data), reserved=reservation.take())
         finally:
             reservation.release()
+
+    def _put(self, path: str, data: bytes, now: float, *, keep: bool) -> None:
+        """Blocks. What a failure leaves is removed unless it is to ``keep``, an older content."""
+        try:
+            write_file(self._ground.disk, self._ground.layout.scratch, path, data, now)
+        except StoreFailure:
+            if not keep:
+                remove_file(self._ground.disk, path)
+            raise
 
     async def drop(self, path: str) -> None:
         await self._room.drop(record_key(path, self._ground.layout))

@@ -1,0 +1,119 @@
+"""The threads for disk jobs, on the real reactor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from nodecache.diskpool import ThreadDiskPool, acquire
+from nodecache.failures import StoreFailure
+from tests.fakes_disk import HeldPool
+
+
+class ThreadDiskPoolTests(TestCase):
+    def setUp(self) -> None:
+        self.pool = ThreadDiskPool(IReactorFromThreads(reactor), 2, "test")
+        self.pool.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.pool.stop()))
+
+    async def test_a_job_runs_in_a_thread_and_its_result_comes_in_the_reactor(self) -> None:
+        ran_in = await self.pool.run(threading.current_thread)
+        self.assertIsNot(ran_in, threading.main_thread())
+        self.assertIs(threading.current_thread(), threading.main_thread())
+
+    async def test_a_failure_comes_as_it_is(self) -> None:
+        with self.assertRaises(ZeroDivisionError):
+            await self.pool.run(lambda: 1 // 0)
+
+    async def test_no_more_jobs_run_at_a_time_than_there_are_threads(self) -> None:
+        gate, running = threading.Event(), threading.Semaphore(0)
+        most = [0]
+        now = [0]
+        lock = threading.Lock()
+
+        def job() -> None:
+            with lock:
+                now[0] += 1
+                most[0] = max(most[0], now[0])
+            running.release()
+            gate.wait(10)
+            with lock:
+                now[0] -= 1
+
+        jobs = [self.pool.run(job) for _ in range(6)]
+        self.assertTrue(running.acquire(timeout=10))
+        self.assertTrue(running.acquire(timeout=10))
+        gate.set()
+        for each in jobs:
+            await each
+        self.assertEqual(most[0], 2)
+
+    async def test_a_cancelled_job_runs_on_and_its_result_is_dropped(self) -> None:
+        gate, done = threading.Event(), threading.Event()
+
+        def job() -> None:
+            gate.wait(10)
+            done.set()
+
+        running = self.pool.run(job)
+        running.cancel()
+        with self.assertRaises(CancelledError):
+            await running
+        gate.set()
+        await self.pool.stop()
+        self.assertTrue(done.is_set())
+
+    async def test_stopping_waits_for_all_that_was_begun(self) -> None:
+        done: list[int] = []
+        jobs = [self.pool.run(lambda number=number: done.append(number)) for number in range(20)]  # type: ignore[misc]  # mypy can not infer a lambda with a default
+        await self.pool.stop()
+        self.assertEqual(len(done), 20)
+        self.assertTrue(all(each.called for each in jobs))
+
+    async def test_after_the_stop_every_job_fails(self) -> None:
+        await self.pool.stop()
+        with self.assertRaises(StoreFailure):
+            await self.pool.run(int)
+        await self.pool.stop()
+
+    async def test_its_threads_end(self) -> None:
+        thread = await self.pool.run(threading.current_thread)
+        await self.pool.stop()
+        self.assertFalse(thread.is_alive())
+
+
+class AcquireTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.pool = HeldPool()
+        self.disposed: list[str] = []
+
+    def acquire(self, job: Callable[[], str]) -> Deferred[str]:
+        return acquire(self.pool, job, self.disposed.append)
+
+    def test_what_is_waited_for_is_handed_over(self) -> None:
+        waiting = self.acquire(lambda: "file")
+        self.pool.flush()
+        self.assertEqual(self.successResultOf(waiting), "file")
+        self.assertEqual(self.disposed, [])
+
+    def test_what_nobody_waits_for_is_disposed_of(self) -> None:
+        waiting = self.acquire(lambda: "file")
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.pool.flush()
+        self.assertEqual(self.disposed, ["file"])
+
+    def test_a_failure_that_nobody_waits_for_is_dropped(self) -> None:
+        def job() -> str:
+            raise StoreFailure("no")
+
+        waiting = self.acquire(job)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.pool.flush()
+        self.assertEqual(self.disposed, [])
