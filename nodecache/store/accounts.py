@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import attrs
 
 from nodecache.events import CacheSize
 from nodecache.eviction import Ledger, whole_blocks
 from nodecache.seams import Observe, WallClock
-from nodecache.store.keys import Key, Kind, kind_of
+from nodecache.store.keys import Entry, Key, Kind, kind_of
 
 #: Seconds between two writes of a time of last use to the file itself.
 TOUCH = 3600.0
@@ -53,10 +54,14 @@ class Accounts:
         """Exact, in bytes; None for what is not served."""
         return None if key in self.hidden else self.ledger.size(key)
 
-    def load(self, entries: Sequence[tuple[Key, int, float]], *, partial: bool = False) -> None:
-        """What the scan found; whole entries first, then partial ones."""
-        self.ledger.load(entries, partial=partial)
-        self.counts.update(Counter(kind_of(entry[0]) for entry in entries))
+    def load(
+        self, blobs: Sequence[Entry], others: Sequence[Entry], partials: Sequence[Entry]
+    ) -> None:
+        """What the scan found; once."""
+        self.ledger.load(chain(blobs, others))
+        self.ledger.load(partials, partial=True)
+        self.counts.update({Kind.BLOB: len(blobs), Kind.PARTIAL: len(partials)})
+        self.counts.update(kind_of(key) for key, _, _ in others)
 
     def add(self, key: Key, size: int, *, reserved: int = 0) -> None:
         """An entry is on disk; ``reserved`` is what a reservation's ``take`` gave for it."""

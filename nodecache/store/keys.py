@@ -13,6 +13,8 @@ from nodecache.reference import Digest, Repository, Tag
 from nodecache.store.layout import Layout
 
 Key: TypeAlias = bytes
+#: Key, size in bytes, time of last use in seconds since the epoch.
+Entry: TypeAlias = tuple[Key, int, float]
 
 
 class Kind(Enum):

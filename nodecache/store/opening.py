@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import attrs
 
-from nodecache.diskpool import acquire
 from nodecache.events import CorruptionFound, DiskFailed
 from nodecache.failures import DataFolderError
 from nodecache.seams import DiskPool
 from nodecache.store.accounts import Accounts
 from nodecache.store.disk import Disk
 from nodecache.store.ground import Ground
-from nodecache.store.keys import Kind, kind_of
 from nodecache.store.layout import Layout
 from nodecache.store.lock import FolderLock
 from nodecache.store.marker import Marker, read_marker
@@ -38,21 +38,30 @@ class Opened:
 
 async def open_folder(ground: Ground) -> Opened:
     """Raises DataFolderError."""
-    now = ground.wall()
-    return await acquire(ground.pool, lambda: _open(ground.layout, ground.disk, now), _abandon)
+    return await ground.owned.shielded(_opened(ground), _abandon)
 
 
-def _open(layout: Layout, disk: Disk, now: float) -> Opened:
-    """Blocks."""
-    root = layout.root
-    try:
-        os.makedirs(root, mode=0o700, exist_ok=True)
-        lock = FolderLock(layout.lock)
+async def _opened(ground: Ground) -> Opened:
+    layout, disk, run, now = ground.layout, ground.disk, ground.pool.run, ground.wall()
+    with _in_one_line(layout.root):
+        lock = await run(lambda: _locked(layout))
         try:
-            return _locked(layout, disk, now, lock)
+            suspect_after = await run(lambda: _prepared(layout, disk))
+            found = await scan(ground, now)
+            # The old marker stands until here: a crash in the scan changes nothing.
+            at = now if suspect_after is None else suspect_after
+            marker = await run(lambda: Marker(disk, layout.marker, at))
         except BaseException:
             lock.release()
             raise
+    return Opened(layout, lock, marker, found, suspect_after)
+
+
+@contextmanager
+def _in_one_line(root: str) -> Iterator[None]:
+    """Say what is wrong, and where, for the person who starts the program."""
+    try:
+        yield
     except DataFolderError as error:
         raise DataFolderError(f"data folder {root}: {error}") from error
     except (FileExistsError, NotADirectoryError) as error:
@@ -62,7 +71,14 @@ def _open(layout: Layout, disk: Disk, now: float) -> Opened:
         raise DataFolderError(f"data folder {root}: {where}: {error.strerror}") from error
 
 
-def _locked(layout: Layout, disk: Disk, now: float, lock: FolderLock) -> Opened:
+def _locked(layout: Layout) -> FolderLock:
+    """Blocks."""
+    os.makedirs(layout.root, mode=0o700, exist_ok=True)
+    return FolderLock(layout.lock)
+
+
+def _prepared(layout: Layout, disk: Disk) -> float | None:
+    """Blocks. Make the folders; returns what the marker says."""
     folders = (layout.scratch, layout.blobs, layout.manifests, layout.tags, layout.segments)
     for folder in (layout.home, *folders):
         if os.path.islink(folder):
@@ -71,11 +87,7 @@ def _locked(layout: Layout, disk: Disk, now: float, lock: FolderLock) -> Opened:
         ensure_folder(disk, folder)
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             raise DataFolderError(f"{folder} can not be read and written")
-    suspect_after = read_marker(disk, layout.marker)
-    found = scan(disk, layout, now)
-    # The old marker stands until here: a crash in the scan changes nothing.
-    marker = Marker(disk, layout.marker, now if suspect_after is None else suspect_after)
-    return Opened(layout, lock, marker, found, suspect_after)
+    return read_marker(disk, layout.marker)
 
 
 def _abandon(opened: Opened) -> None:
@@ -99,14 +111,9 @@ async def close_folder(pool: DiskPool, opened: Opened, *, clean: bool) -> None:
 def believe(ground: Ground, accounts: Accounts, opened: Opened) -> None:
     """Book what the scan found, and tell what was wrong with it."""
     found, after = opened.found, opened.suspect_after
-    accounts.load(found.entries)
-    accounts.load(found.partials, partial=True)
+    accounts.load(found.blobs, found.others, found.partials)
     if after is not None:
-        accounts.suspects.update(
-            key
-            for key, _, used_at in found.entries
-            if used_at >= after and kind_of(key) is Kind.BLOB
-        )
+        accounts.suspects.update(key for key, _, used_at in found.blobs if used_at >= after)
     for name in found.empty:
         ground.observe(CorruptionFound(kind="blob", digest=f"sha256:{name}", found_by="scan"))
     for problem in found.problems:
