@@ -247,6 +247,18 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
         assert not re.search(r"_(ms|kb|mb|minutes|hours|percent)(_|$)", name), name
 
 
+def test_every_metric_is_described_with_its_kind_and_labels() -> None:
+    described = {each.name: each for each in Metrics().describe()}
+    shown = {family.name: family for family in Counted(*one_of_each()).families()}
+    ours = {name for name in shown if name.startswith("nodecache_")}
+    assert {name.removesuffix("_total") for name in described} == ours
+    for name, each in described.items():
+        family = shown[name.removesuffix("_total")]
+        assert (each.kind, each.help) == (family.type, family.documentation)
+        labels = {label for sample in family.samples for label in sample.labels}
+        assert set(each.labels) == labels - {"le"}
+
+
 def test_what_a_client_chooses_is_no_label() -> None:
     metrics = Metrics()
     for number in range(300):

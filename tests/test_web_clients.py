@@ -439,11 +439,11 @@ class ToldTests(LoopbackCase):
         self.assertEqual((event.reason, event.source), ("no such thing upstream", "none"))
         self.assertEqual(event.repository, "library/alpine")
 
-    async def test_request_ids_differ(self) -> None:
-        await self.ask("/v2/")
-        await self.ask("/v2/")
-        first, second = await self.finished(2)
-        self.assertNotEqual(first.request_id, second.request_id)
+    async def test_request_ids_differ_and_go_with_the_answer(self) -> None:
+        replies = [await self.ask(path) for path in (LATEST, LATEST, "/v2/a/b/manifests/.bad")]
+        ids = [event.request_id for event in await self.finished(3)]
+        self.assertEqual(len(set(ids)), 3)
+        self.assertEqual([reply.header("Nodecache-Request-Id") for reply in replies], ids)
 
     async def test_times_are_those_of_the_clock(self) -> None:
         blob = self.blob(total=100, tail=1)

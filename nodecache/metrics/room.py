@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import attrs
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from nodecache.events import Event
@@ -31,24 +32,41 @@ class Bounded:
         return value
 
 
+@attrs.frozen
+class Description:
+    """A metric, for the documents; ``name`` is as a scrape shows it."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
 class Room:
-    """A few metrics that belong together."""
+    """A few metrics that belong together; ``described`` holds each of them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.described: list[Description] = []
         self._registry = registry
 
     def takers(self) -> Takers:
         raise NotImplementedError
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
-        return Counter(f"nodecache_{name}", text, labels, registry=self._registry)
+        name = self._describe(name, "counter", text, labels)
+        return Counter(name, text, labels, registry=self._registry)
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-        return Gauge(f"nodecache_{name}", text, labels, registry=self._registry)
+        name = self._describe(name, "gauge", text, labels)
+        return Gauge(name, text, labels, registry=self._registry)
 
     def _histogram(
         self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
     ) -> Histogram:
-        return Histogram(
-            f"nodecache_{name}", text, labels, buckets=buckets, registry=self._registry
-        )
+        name = self._describe(name, "histogram", text, labels)
+        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+
+    def _describe(self, name: str, kind: str, text: str, labels: tuple[str, ...]) -> str:
+        full = f"nodecache_{name}"
+        self.described.append(Description(full, kind, labels, text))
+        return full

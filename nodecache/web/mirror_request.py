@@ -52,11 +52,14 @@ class MirrorRequest(GuardedRequest):
     def respond(self) -> None:
         self.setHeader("Docker-Distribution-Api-Version", "registry/2.0")
         self._begin_exchange()
+        self.setHeader("Nodecache-Request-Id", self.exchange.request_id)
         try:
             self._read()
         except BadRequest as problem:
             self.respond_with(self.reply_failure(problem))
             return
+        if isinstance(self.where, BasePath):  # whose headers are settled
+            self.responseHeaders.removeHeader("Nodecache-Request-Id")
         # klein routes on the kind of path, and sees nothing of the path itself.
         self.prepath, self.postpath = [], [self._asked.value.encode("ascii")]
         self.render(self.site.resource)
