@@ -96,6 +96,10 @@ class FaultyDisk(Disk):
             chunks = [chunks[0][: self.short_writes]]
         return super().pwritev(fd, chunks, offset)
 
+    def forget(self, fd: int, start: int, size: int) -> None:
+        self._check("forget", fd)
+        super().forget(fd, start, size)
+
     def append(self, fd: int, data: bytes) -> int:
         self._check("append", fd)
         if self.short_appends:

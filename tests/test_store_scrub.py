@@ -58,6 +58,13 @@ class ScrubTests(StoreCase):
             self.clock.advance(1)
         self.assertEqual(slices, [4, 4, 8, 12])
 
+    def test_what_was_not_used_for_long_is_read_from_the_disk_itself(self) -> None:
+        self.put_blobs(1, 100 * KIB)
+        self.run_pass()
+        self.assertNotIn("forget", self.disk.calls)
+        self.clock.pump([3600.0] * 26)
+        self.assertEqual(self.disk.calls.count("forget"), 2)
+
     def test_it_begins_again_after_its_rest(self) -> None:
         (digest,) = self.put_blobs(1, 100 * KIB)
         self.run_pass()

@@ -14,6 +14,7 @@ from nodecache.events import CorruptionFound, DiskFailed
 from nodecache.failures import StoreFailure
 from nodecache.reference import Digest
 from nodecache.seams import Readable
+from nodecache.store.accounts import TOUCH
 from nodecache.store.ground import Ground
 from nodecache.store.keys import Key, Kind, digest_of, key_of
 from nodecache.store.room import Room
@@ -173,14 +174,21 @@ class Blobs:
     async def is_good(
         self, key: Key, pause: Callable[[int], Awaitable[None]] | None = None
     ) -> bool:
-        """Read the whole blob and compare its digest. Raises StoreFailure when that can not be."""
-        size = self._accounts.size(key)
-        if size is None:
+        """Read the whole blob and compare its digest. Raises StoreFailure when that can not be.
+
+        One that was not used for a while is read from the disk itself, and
+        takes no room in the page cache.
+        """
+        size, used_at = self._accounts.size(key), self._accounts.ledger.used_at(key)
+        if size is None or used_at is None:
             return True
         digest = digest_of(key)
         path = self._ground.layout.blob(digest)
+        cold = self._ground.wall() - used_at > TOUCH
         try:
-            found = await hash_file(self._ground.pool, self._ground.disk, path, size, pause)
+            found = await hash_file(
+                self._ground.pool, self._ground.disk, path, size, pause, from_disk=cold
+            )
         except Damaged:
             return False
         return found == digest.hex

@@ -69,6 +69,10 @@ class Disk:
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         return os.pread(fd, size, offset)
 
+    def forget(self, fd: int, start: int, size: int) -> None:
+        """Drop a part of a file from the page cache."""
+        os.posix_fadvise(fd, start, size, os.POSIX_FADV_DONTNEED)
+
     def pwritev(self, fd: int, chunks: Sequence[bytes | memoryview], offset: int) -> int:
         return os.pwritev(fd, chunks, offset)
 

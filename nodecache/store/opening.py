@@ -23,7 +23,7 @@ from nodecache.store.scan import Found, scan
 
 @attrs.frozen
 class Opened:
-    """A folder that is locked, marked as in use, and scanned.
+    """A folder that is locked and marked as in use.
 
     What changed later than ``suspect_after`` is not trusted; None after a
     clean stop.
@@ -32,16 +32,15 @@ class Opened:
     layout: Layout
     lock: FolderLock
     marker: Marker
-    found: Found
     suspect_after: float | None
 
 
-async def open_folder(ground: Ground) -> Opened:
-    """Raises DataFolderError."""
+async def open_folder(ground: Ground) -> tuple[Opened, Found]:
+    """Lock, scan, mark. Raises DataFolderError."""
     return await ground.owned.shielded(_opened(ground), _abandon)
 
 
-async def _opened(ground: Ground) -> Opened:
+async def _opened(ground: Ground) -> tuple[Opened, Found]:
     layout, disk, run, now = ground.layout, ground.disk, ground.pool.run, ground.wall()
     with _in_one_line(layout.root):
         lock = await run(lambda: _locked(layout))
@@ -54,7 +53,7 @@ async def _opened(ground: Ground) -> Opened:
         except BaseException:
             lock.release()
             raise
-    return Opened(layout, lock, marker, found, suspect_after)
+    return Opened(layout, lock, marker, suspect_after), found
 
 
 @contextmanager
@@ -90,8 +89,9 @@ def _prepared(layout: Layout, disk: Disk) -> float | None:
     return read_marker(disk, layout.marker)
 
 
-def _abandon(opened: Opened) -> None:
+def _abandon(result: tuple[Opened, Found]) -> None:
     """It was opened for nobody; the marker stays as it was."""
+    opened, _ = result
     opened.marker.close()
     opened.lock.release()
 
@@ -108,9 +108,9 @@ async def close_folder(pool: DiskPool, opened: Opened, *, clean: bool) -> None:
     await pool.run(close)
 
 
-def believe(ground: Ground, accounts: Accounts, opened: Opened) -> None:
+def believe(ground: Ground, accounts: Accounts, opened: Opened, found: Found) -> None:
     """Book what the scan found, and tell what was wrong with it."""
-    found, after = opened.found, opened.suspect_after
+    after = opened.suspect_after
     accounts.load(found.blobs, found.others, found.partials)
     if after is not None:
         accounts.suspects.update(key for key, _, used_at in found.blobs if used_at >= after)

@@ -32,6 +32,7 @@ from nodecache.store.owned import Owned
 from nodecache.store.partial import Partial
 from nodecache.store.recovery import Recovery
 from nodecache.store.room import Reservation, Room
+from nodecache.store.scan import Found
 from nodecache.store.scrub import Scrub
 from nodecache.store.tags import StoredListing, Tags
 
@@ -51,8 +52,10 @@ class Usage:
 class Store:
     """One data folder, owned by this process. Made by ``Store.open``, ended by ``close``."""
 
-    def __init__(self, ground: Ground, opened: Opened, *, cap: int, floor: int) -> None:
-        """``opened`` is the folder: locked, marked and scanned."""
+    def __init__(
+        self, ground: Ground, opened: Opened, found: Found, *, cap: int, floor: int
+    ) -> None:
+        """``opened`` is the folder, ``found`` what is in it."""
         #: The stop before was not clean.
         self.unclean = opened.suspect_after is not None
         self._ground = ground
@@ -65,10 +68,10 @@ class Store:
         self._holds = Holds(self._accounts, self._manifests)
         self._tags = Tags(ground, self._room)
         self._incoming = Incoming(ground, self._room, self._life)
-        self._recovery = Recovery(ground, self._room, self._incoming, opened.found.complete)
+        self._recovery = Recovery(ground, self._room, self._incoming, found.complete)
         self._scrub = Scrub(ground, self._accounts, self._blobs)
-        self._pinned = opened.found.pinned
-        believe(ground, self._accounts, opened)
+        self._pinned = found.pinned
+        believe(ground, self._accounts, opened, found)
 
     @classmethod
     async def open(
@@ -102,7 +105,8 @@ class Store:
             timeouts=timeouts or Timeouts(),
             limits=limits or Limits(),
         )
-        store = cls(ground, await open_folder(ground), cap=cap, floor=floor)
+        opened, found = await open_folder(ground)
+        store = cls(ground, opened, found, cap=cap, floor=floor)
         try:
             await store._begin()
         except BaseException:

@@ -53,22 +53,31 @@ async def hash_file(
     path: str,
     size: int,
     pause: Callable[[int], Awaitable[None]] | None = None,
+    *,
+    from_disk: bool = False,
 ) -> str:
     """The SHA-256 of the file, in hex; ``pause`` is awaited with the bytes of each slice.
 
-    The file is opened anew for each slice, so that there is no descriptor to
-    be lost when this is cancelled. Raises Damaged, StoreFailure.
+    With ``from_disk`` the page cache is passed by, as well as it goes. The
+    file is opened anew for each slice, so that there is no descriptor to be
+    lost when this is cancelled. Raises Damaged, StoreFailure.
     """
     hasher = hashlib.sha256()
 
     def hash_slice(start: int) -> int:
         fd = open_whole(disk, path, size)
+        stop = min(size, start + SLICE)
         try:
-            return _hash_slice(disk, fd, start, min(size, start + SLICE), hasher.update)
+            if from_disk:
+                disk.forget(fd, start, stop - start)
+            _hash_slice(disk, fd, start, stop, hasher.update)
+            if from_disk:
+                disk.forget(fd, start, stop - start)
         except OSError as error:
             raise Damaged(f"{path}: {error.strerror}") from error
         finally:
             disk.close(fd)
+        return stop - start
 
     done = 0
     while done < size:
@@ -79,7 +88,9 @@ async def hash_file(
     return hasher.hexdigest()
 
 
-def _hash_slice(disk: Disk, fd: int, start: int, stop: int, update: Callable[[bytes], None]) -> int:
+def _hash_slice(
+    disk: Disk, fd: int, start: int, stop: int, update: Callable[[bytes], None]
+) -> None:
     offset = start
     while offset < stop:
         data = disk.pread(fd, min(CHUNK, stop - offset), offset)
@@ -87,4 +98,3 @@ def _hash_slice(disk: Disk, fd: int, start: int, stop: int, update: Callable[[by
             raise Damaged("the file has become shorter")
         update(data)
         offset += len(data)
-    return stop - start
