@@ -161,6 +161,7 @@ class Origin:
 
     ``ranges``: whether it takes ranges. ``lengths``: whether it tells the
     length of a whole body. ``patient``: questions wait until ``answer``.
+    ``stubborn``: a question that is cancelled ends only at ``release``.
     ``twists`` are used up one by one, the first question first.
     """
 
@@ -170,6 +171,8 @@ class Origin:
         self.ranges = True
         self.lengths = True
         self.patient = False
+        self.stubborn = False
+        self.held: list[Deferred[None]] = []
         self.twists: list[Twist] = []
         self.asked: list[Asked] = []
         self.bodies: list[FakeBody] = []
@@ -211,6 +214,16 @@ class Origin:
         self.bodies.append(answer)
         asked.waiting.callback(answer)
 
+    def hold(self) -> Deferred[None]:
+        held: Deferred[None] = Deferred()
+        self.held.append(held)
+        return held
+
+    def release(self) -> None:
+        """Let questions end that were cancelled."""
+        while self.held:
+            self.held.pop().callback(None)
+
     def usual(self, digest: Digest, span: Span | None) -> FakeBody | UpstreamFailure:
         """What a well-behaved origin answers."""
         data = self.blobs.get(digest)
@@ -231,7 +244,13 @@ class _Source(BlobSource):
 
     async def fetch(self, span: Span | None, deadline: Deadline) -> BlobBody:
         asked = self._origin.ask(self._name, self._digest, span, deadline)
-        return await asked.waiting
+        stubborn = self._origin.stubborn
+        try:
+            return await asked.waiting
+        except CancelledError:
+            if stubborn:
+                await self._origin.hold()
+            raise
 
 
 def whole(data: bytes, *, lengths: bool = True, asked: Span | None = None) -> FakeBody:

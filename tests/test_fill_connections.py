@@ -188,6 +188,15 @@ class Sharing(FlightCase):
         self.assertEqual(self.stored(other), data)
         self.nothing_is_left()
 
+    def test_a_fill_that_could_not_be_begun_gives_its_place_back(self) -> None:
+        self.origin.refusals = {ALPINE: REFUSED}
+        for seed in range(2 * self.limits.connections_per_node):
+            digest, _ = self.blob(M, seed)
+            self.failureResultOf(self.starting(digest), UpstreamFailure)
+            self.turn()
+        self.origin.refusals = {}
+        self.busy(1)
+
     def test_no_more_fills_than_the_limit_are_under_way(self) -> None:
         self.busy(1)
         self.busy(2)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 
 from nodecache.byteranges import Span
-from nodecache.failures import NoRoom, StoreFailure
+from nodecache.failures import NoRoom, StoreFailure, UpstreamFailure, UpstreamKind
 from nodecache.limits import KIB
 from tests.flight_case import SEGMENT, Client, FlightCase, M, small_limits
 
@@ -312,6 +312,64 @@ class Full(FlightCase):
         self.flow(1000)
         self.assertEqual(bytes(early.got), data)
         self.assertIn((2 * SEGMENT, 3 * SEGMENT), self.origin.spans[2:])
+        self.nothing_is_left()
+
+    def test_what_came_out_of_order_and_waits_for_the_disk_is_dropped(self) -> None:
+        """Otherwise it would wait for ever, and with it the sources."""
+        digest, data = self.blob(4 * SEGMENT)
+        flight = self.flying(digest)
+        far = self.client(flight, Span(2 * SEGMENT, 3 * SEGMENT - 1))
+        self.body.finish()
+        far.leave()
+        early = self.client(flight)
+        self.settle()
+        self.fill_up(self.used())
+        self.body.send(self.limits.disk_queue - READ)
+        self.assertTrue(flight.narrowed)
+        self.fill_up(self.used() + M)
+        self.flow(1000)
+        self.assertEqual(bytes(early.got), data)
+        self.nothing_is_left()
+
+    def test_bytes_that_are_not_hashed_yet_are_not_punched_out(self) -> None:
+        digest, data = self.blob(4 * SEGMENT)
+        flight = self.flying(digest)
+        far = self.client(flight, start=2 * SEGMENT)
+        self.body.finish()
+        self.body.finish()
+        self.settle()
+        self.assertEqual(far.at, 3 * SEGMENT)
+        self.fill_up(self.used() + M)
+        self.flow(1000)
+        self.assertEqual(bytes(far.got), data[2 * SEGMENT :])
+        self.assertEqual(far.outcome, "complete")
+        self.nothing_is_left()
+
+    def test_a_connection_that_takes_its_time_to_close_is_not_counted(self) -> None:
+        """What takes over is the last one, and a refusal does not make it leave."""
+        digest, data = self.blob(4 * SEGMENT)
+        flight = self.flying(digest)
+        far = self.client(flight, Span(2 * SEGMENT, 3 * SEGMENT - 1))
+        self.body.finish()
+        self.body.send(READ)
+        far.leave()
+        early = self.client(flight)
+        self.settle()
+        self.origin.stubborn = self.origin.patient = True
+        self.body.cut()
+        self.fill_up(self.used())
+        self.assertEqual(len(self.origin.asked), 3)
+        self.origin.stubborn = self.origin.patient = False
+        self.origin.twists = [lambda _: UpstreamFailure(UpstreamKind.ERROR, "not now")]
+        flight_course = self.fills._fills[digest]._course
+        assert flight_course is not None
+        flight_course.full(NoRoom("full"))
+        self.assertTrue(flight.narrowed)
+        self.origin.release()
+        self.turn(self.timeouts.resume_pause)
+        self.fill_up(self.used() + M)
+        self.flow(1000)
+        self.assertEqual(bytes(early.got), data)
         self.nothing_is_left()
 
     def test_what_a_reader_may_be_reading_is_not_dropped(self) -> None:

@@ -1,0 +1,321 @@
+"""The parts of a fill that decide by themselves: patience, ramp, answers, runs, checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from nodecache.byteranges import Span
+from nodecache.failures import UpstreamFailure, UpstreamKind
+from nodecache.fill.answers import Answer, Contradiction, Useless, judge
+from nodecache.fill.assembly import Assembly, Job, Piece
+from nodecache.fill.patience import Patience
+from nodecache.fill.ramp import Ramp
+from nodecache.fill.runs import Queue
+from nodecache.limits import KIB, MIB, SEGMENT
+from nodecache.segments import block_spans, segment_count, segment_span
+from nodecache.store import Disk, Partial
+from tests.fakes_source import FakeBody
+from tests.store_case import digest_of, some_bytes
+
+
+def patience() -> Patience:
+    return Patience(resumes=3, total=30, pause=1, now=100)
+
+
+def test_the_first_resume_is_made_at_once_and_the_pauses_then_double() -> None:
+    waiting = patience()
+    assert [waiting.failed(100) for _ in range(4)] == [0, 1, 2, None]
+
+
+def test_a_new_byte_restores_patience_in_full() -> None:
+    waiting = patience()
+    for _ in range(3):
+        waiting.failed(100)
+    waiting.progressed(120)
+    assert waiting.failed(149) == 0
+    assert waiting.failed(150) is None
+
+
+def test_time_in_which_we_paused_does_not_count() -> None:
+    waiting = patience()
+    waiting.rested(1000)
+    assert waiting.failed(1029) == 0
+
+
+def test_a_source_is_given_the_time_it_asks_for_if_there_is_so_much() -> None:
+    assert patience().failed(100, retry_after=12) == 12
+    assert patience().failed(100, retry_after=30) is None
+
+
+def test_a_question_is_due_before_patience_ends() -> None:
+    assert patience().deadline(105, 10).at == 115
+    assert patience().deadline(125, 10).at == 130
+
+
+class Rates:
+    """Feeds a ramp with a rate, a window at a time."""
+
+    def __init__(self) -> None:
+        self.ramp = Ramp(seconds=1.0, count=100)
+        self.now = 0.0
+
+    def window(self, rate: int) -> bool:
+        """Whether a connection should be added when the window is over."""
+        wanted = self.ramp.received(0, self.now)
+        for _ in range(8):
+            self.now += 0.125
+            wanted = self.ramp.received(rate // 8, self.now) or wanted
+        return wanted
+
+    def add(self) -> None:
+        self.ramp.added()
+        self.ramp.joined()
+
+
+def test_the_ramp_goes_on_while_each_connection_raises_the_rate() -> None:
+    rates = Rates()
+    for rate in (1000, 2000, 3000, 4000):
+        assert rates.window(rate)
+        rates.add()
+    assert not rates.window(4100)
+    assert rates.ramp.closed
+    assert not rates.window(9000)
+
+
+def test_the_ramp_measures_nothing_until_the_new_connection_brings_bytes() -> None:
+    rates = Rates()
+    assert rates.window(1000)
+    rates.ramp.added()
+    assert not rates.window(1000)
+    assert not rates.ramp.closed
+    rates.ramp.joined()
+    assert rates.window(2000)
+
+
+def test_a_few_bytes_are_no_rate_however_long_they_took() -> None:
+    rates = Rates()
+    assert not rates.window(50)
+    assert not rates.ramp.closed
+
+
+def test_a_disturbed_window_is_measured_again() -> None:
+    rates = Rates()
+    assert rates.window(1000)
+    rates.add()
+    rates.ramp.received(0, rates.now)
+    rates.ramp.received(10, rates.now + 0.9)
+    rates.ramp.disturbed()
+    rates.now += 0.9
+    assert rates.window(2000)
+
+
+def test_when_a_connection_has_left_the_ramp_begins_anew() -> None:
+    rates = Rates()
+    assert rates.window(5000)
+    rates.add()
+    rates.ramp.left()
+    assert rates.window(1000)
+
+
+def test_one_that_could_not_be_added_is_asked_for_again() -> None:
+    rates = Rates()
+    assert rates.window(1000)
+    assert rates.window(1000)
+
+
+ASKED = Span(100, 200)
+
+
+def body(start: int, stop: int | None, total: int | None, *, ranged: bool) -> FakeBody:
+    return FakeBody(b"", start=start, stop_at=stop, total=total, ranged=ranged)
+
+
+@pytest.mark.parametrize(
+    ("answer", "known", "expected"),
+    [
+        (body(100, 200, 500, ranged=True), None, Answer(500, 200, stream=False)),
+        (body(100, 200, 500, ranged=True), 500, Answer(500, 200, stream=False)),
+        (body(100, 200, None, ranged=True), 500, Answer(500, 200, stream=False)),
+        (body(100, 150, 150, ranged=True), None, Answer(150, 150, stream=False)),
+        (body(100, 120, 500, ranged=True), None, Answer(500, 120, stream=False)),
+        (body(100, 400, 500, ranged=True), None, Answer(500, 200, stream=False)),
+        (body(100, None, 500, ranged=True), None, Answer(500, 200, stream=False)),
+        (body(0, 500, 500, ranged=False), None, Answer(500, 500, stream=True)),
+        (body(0, 500, None, ranged=False), None, Answer(500, 500, stream=True)),
+        (body(0, None, None, ranged=False), None, Answer(None, None, stream=True)),
+        (body(0, None, None, ranged=False), 500, Answer(500, 500, stream=True)),
+        (body(100, 100, 100, ranged=True), None, Answer(100, 100, stream=False)),
+    ],
+)
+def test_answers_that_fit(answer: FakeBody, known: int | None, expected: Answer) -> None:
+    assert judge(answer, ASKED, known) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "known", "kind"),
+    [
+        (body(99, 199, 500, ranged=True), None, UpstreamFailure),
+        (body(101, 200, 500, ranged=True), 500, UpstreamFailure),
+        (body(0, 200, 500, ranged=True), 500, UpstreamFailure),
+        (body(7, 500, 500, ranged=False), 500, UpstreamFailure),
+        (body(100, 100, 500, ranged=True), 500, UpstreamFailure),
+        (body(100, 200, 501, ranged=True), 500, Contradiction),
+        (body(0, 499, 499, ranged=False), 500, Contradiction),
+        (body(0, 499, None, ranged=False), 500, Contradiction),
+        (body(100, 100, 50, ranged=True), None, Contradiction),
+        (body(0, 0, 0, ranged=False), None, Contradiction),
+        (body(100, 200, None, ranged=True), None, Useless),
+        (body(100, 100, None, ranged=True), None, Useless),
+    ],
+)
+def test_answers_that_are_refused(
+    answer: FakeBody, known: int | None, kind: type[UpstreamFailure]
+) -> None:
+    with pytest.raises(kind) as caught:
+        judge(answer, ASKED, known)
+    assert caught.value.kind is UpstreamKind.WRONG
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [body(0, 0, 0, ranged=True), body(0, 0, 0, ranged=False), body(0, 0, None, ranged=False)],
+)
+def test_the_empty_blob(answer: FakeBody) -> None:
+    assert judge(answer, Span(0, SEGMENT), None) == Answer(0, 0, stream=True)
+
+
+class QueueModel:
+    """Puts connected chunks of two runs and takes them back out, against the plain bytes."""
+
+    def __init__(self) -> None:
+        self.queue = Queue()
+        self.ends = {0: 0, 1: 1000}
+
+    def put(self, run: int, size: int) -> None:
+        self.queue.put(self.ends[run], bytes((self.ends[run] + at) % 256 for at in range(size)))
+        self.ends[run] += size
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["put", "take", "fail"]),
+            st.integers(0, 1),
+            st.integers(1, 40),
+            st.integers(1, 30),
+        ),
+        max_size=40,
+    )
+)
+def test_runs_give_back_every_byte_once_and_in_its_place(
+    steps: list[tuple[str, int, int, int]],
+) -> None:
+    model, written = QueueModel(), {}
+    for step, run, size, most in steps:
+        if step == "put":
+            model.put(run, size)
+            continue
+        before = model.queue.size
+        piece = model.queue.take(run * 1000, 1, most)
+        if piece is None:
+            assert before == 0
+            continue
+        assert piece.size == sum(map(len, piece.chunks))
+        assert 0 < piece.size <= most
+        assert model.queue.size == before - piece.size
+        if step == "fail":
+            model.queue.put_back(piece)
+            assert model.queue.size == before
+            continue
+        for at, byte in enumerate(b"".join(piece.chunks), piece.offset):
+            assert at not in written
+            written[at] = byte
+    while (piece := model.queue.take(0, 1, 1 << 30)) is not None:
+        written.update(enumerate(b"".join(piece.chunks), piece.offset))
+    assert set(written) == {*range(model.ends[0]), *range(1000, model.ends[1])}
+    assert all(byte == at % 256 for at, byte in written.items())
+
+
+def test_a_run_is_taken_when_it_is_ripe_and_that_at_the_front_first() -> None:
+    queue = Queue()
+    queue.put(500, b"x" * 30)
+    queue.put(0, b"y" * 20)
+    assert queue.take(0, 40, 100) is None
+    assert (first := queue.take(0, 20, 100)) is not None
+    assert first.offset == 0
+    assert (second := queue.take(20, 20, 100)) is not None
+    assert second.offset == 500
+
+
+def test_what_lies_behind_an_offset_can_be_dropped() -> None:
+    queue = Queue()
+    queue.put(0, b"x" * 10)
+    queue.put(50, b"y" * 10)
+    queue.drop_from(10)
+    assert (len(queue), queue.size) == (1, 10)
+
+
+class AssemblyCase(SynchronousTestCase):
+    """On real segments: those of which the store will check the sums again."""
+
+    def setUp(self) -> None:
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def partial(self, data: bytes) -> Partial:
+        partial = Partial(Disk(), digest_of(data), f"{self.folder}/it")
+        self.addCleanup(partial.keep)
+        return partial
+
+    def write(
+        self, assembly: Assembly, data: bytes, span: Span, reach: int = 0, reread: int = 0
+    ) -> None:
+        piece = Piece(span.start, [data[span.start : span.stop]], span.size)
+        assembly.run(Job(punch=None, total=len(data), piece=piece, reach=reach, reread=reread))
+
+    def test_segments_written_side_by_side_are_recorded_with_the_right_sums(self) -> None:
+        data = some_bytes(2 * SEGMENT + 700 * KIB)
+        partial = self.partial(data)
+        assembly = Assembly(partial)
+        step = 300 * KIB + 1
+        for offset in range(0, SEGMENT, step):
+            for index in reversed(range(segment_count(len(data)))):
+                whole = segment_span(index, len(data))
+                start = min(whole.stop, whole.start + offset)
+                stop = min(whole.stop, start + step)
+                if start < stop:
+                    self.write(assembly, data, Span(start, stop))
+        partial.keep()
+        again = self.partial(data)
+        self.assertEqual(again.total, len(data))
+        for index in range(3):
+            self.assertTrue(again.check(index))
+        sums = [zlib.crc32(data[b.start : b.stop]) for b in block_spans(Span(0, SEGMENT))]
+        self.assertEqual(list(again.known.segments[0]), sums)
+
+    def test_what_came_out_of_order_is_hashed_once_the_gap_is_closed(self) -> None:
+        data = some_bytes(5 * MIB)
+        assembly = Assembly(self.partial(data))
+        self.write(assembly, data, Span(MIB, 5 * MIB))
+        self.assertEqual(assembly.hashed, 0)
+        self.write(assembly, data, Span(0, MIB), reach=5 * MIB, reread=2 * MIB)
+        self.assertEqual(assembly.hashed, 3 * MIB)
+        assembly.run(Job(punch=None, total=None, piece=None, reach=5 * MIB, reread=8 * MIB))
+        self.assertEqual(assembly.hexdigest(), hashlib.sha256(data).hexdigest())
+
+    def test_a_segment_whose_start_came_before_the_total_is_not_recorded(self) -> None:
+        data = some_bytes(2 * MIB)
+        assembly = Assembly(self.partial(data))
+        piece = Piece(0, [data[:MIB]], MIB)
+        assembly.run(Job(punch=None, total=None, piece=piece, reach=0, reread=0))
+        self.write(assembly, data, Span(MIB, 2 * MIB))
+        self.assertFalse(assembly.recorded)
+        self.assertEqual(assembly.hexdigest(), hashlib.sha256(data).hexdigest())
