@@ -140,7 +140,8 @@ def test_an_event_that_can_not_be_told_is_named() -> None:
 
 START = (
     "nodecache 1 listens on l (admin a), stores in d"
-    " (7 blobs, 2KiB, after an unclean stop), upstream u"
+    " (7 blobs, 2KiB, after an unclean stop), upstream u\n"
+    "    try it: docker pull l/library/alpine (its line follows when the pull is over)"
 )
 
 
@@ -149,6 +150,19 @@ def told(event: Event) -> str:
     found = lines(event, form="console")
     assert found[0][2] == found[0][5] == ":"
     return "\n".join([found[0][9:], *found[1:]])
+
+
+@pytest.mark.parametrize(
+    ("listen", "typed"),
+    [
+        ("127.0.0.1:5000, [::1]:5000", "localhost:5000"),
+        ("[::]:80", "localhost:80"),
+        ("192.0.2.1:5000", "192.0.2.1:5000"),
+    ],
+)
+def test_the_start_says_how_to_try_it(listen: str, typed: str) -> None:
+    started = made_up(events.Started, listen=listen)
+    assert f"\n    try it: docker pull {typed}/library/alpine " in told(started)
 
 
 def test_a_pull_is_one_line_of_plain_words() -> None:

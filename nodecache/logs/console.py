@@ -85,8 +85,19 @@ def _started(event: events.Started) -> str:
     return (
         f"nodecache {event.version} listens on {event.listen}"
         f" (admin {event.admin}), stores in {event.data_dir} ({scan}{unclean}),"
-        f" upstream {event.upstreams}"
+        f" upstream {event.upstreams}\n"
+        f"try it: docker pull {_to_type(event.listen)}/library/alpine"
+        " (its line follows when the pull is over)"
     )
+
+
+def _to_type(listen: str) -> str:
+    """The first of the open addresses, as a person would type it."""
+    first = listen.partition(",")[0]
+    for anywhere in ("127.0.0.1", "0.0.0.0", "[::1]", "[::]"):
+        if first.startswith(f"{anywhere}:"):
+            return f"localhost{first.removeprefix(anywhere)}"
+    return first
 
 
 def _bodies(count: int) -> str:

@@ -89,7 +89,7 @@ def test_make_run_in_a_fresh_clone_starts_the_mirror_and_says_how_to_try_it(
         until(lambda: f"127.0.0.1:{port}" in made.out.read_text(), "it says where it listens")
         words = made.out.read_text() + made.err.read_text()
         assert str(clone / "nodecache-data") in words
-        assert "docker pull" in words
+        assert f"docker pull localhost:{port}/library/alpine" in words
         assert (clone / "nodecache-data").is_dir()
         clean = ["git", "-C", str(clone), "status", "--porcelain"]
         assert subprocess.run(clean, capture_output=True, check=True).stdout == b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 
 import pytest
@@ -59,17 +60,44 @@ def test_each_repository_has_a_token_of_its_own(node: Node, shop: Shop, hub: Hub
     assert len(hub.tokens.asks) == 3
 
 
+def is_refused(hub: Hub, image: Image, token: str) -> bool:
+    """The registry no longer takes ``token`` for the image."""
+    connection = http.client.HTTPConnection(*hub.backend, timeout=10)
+    try:
+        headers = {"Authorization": f"Bearer {token}", "Accept": image.manifest.media_type}
+        connection.request("HEAD", manifest_path(image), headers=headers)
+        return connection.getresponse().status == 401
+    finally:
+        connection.close()
+
+
 def test_a_token_that_upstream_no_longer_takes_is_renewed_once(
     node: Node, shop: Shop, hub: Hub
 ) -> None:
-    """``expires_in`` promised five minutes; the registry refuses it at once."""
+    """``expires_in`` promised five minutes; the registry keeps to two seconds."""
     image = shop.make(schema2)
-    hub.tokens.real_life = -1
-    assert node.ask(manifest_path(image)).status == 404
+    hub.tokens.real_life = 2
+    assert node.ask(manifest_path(image)).status == 200
+    [token] = hub.tokens.given
+    until(lambda: is_refused(hub, image, token), "the token has ended")
+    assert node.ask(blob_path(image)).status == 200
     assert len(hub.tokens.asks) == 2
-    hub.tokens.as_usual()
-    until(lambda: node.ask(manifest_path(image)).status == 200, "the failure is forgotten")
-    pull_by_hand(node, image)
+
+
+def test_a_token_is_renewed_before_it_ends(make_node: NodeMaker, shop: Shop, hub: Hub) -> None:
+    """After half of its four seconds, and without another challenge."""
+    image = shop.make(schema2)
+    hub.tokens.told_life = hub.tokens.real_life = 4
+    node = make_node(flags={"tag-ttl": "0"}).start()
+    mark = hub.plain.mark()
+
+    def renewed_twice() -> bool:
+        assert node.ask(manifest_path(image), "HEAD").source != "stale"
+        return len(hub.tokens.asks) == 3
+
+    until(renewed_twice, "the token was renewed twice")
+    refused = [ask for ask in hub.plain.asked(mark).asks if ask.status == 401]
+    assert len(refused) == 1, "only the first request may be challenged"
 
 
 def test_the_cdn_never_sees_an_authorization(node: Node, shop: Shop, hub: Hub) -> None:
@@ -193,7 +221,7 @@ def test_an_account_is_used_for_its_listed_repositories_only_and_read_again(
     until(lambda: node.ask(manifest_path(mine)).status == 200, "the account is read again")
     pull_by_hand(node, mine)
     assert node.ask(manifest_path(other)).status == 404
-    assert [ask.account for ask in hub.tokens.asks if other.name in ask.scopes[0]] == [""]
+    assert {ask.account for ask in hub.tokens.asks if other.name in ask.scopes[0]} == {""}
 
 
 def test_docker_hub_by_its_own_names_through_a_proxy_and_with_an_own_authority(

@@ -165,6 +165,7 @@ def test_a_killed_node_resumes_the_segments_that_were_whole(
     reader = Reader(node, path_of(of))
     reader.read(64 * MIB)
     node.kill()
+    reader.close()
     hub.plain.nginx.as_usual()
     node.start()
     [started] = node.events("start")

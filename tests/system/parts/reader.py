@@ -25,12 +25,18 @@ class Reader:
         assert len(data) == size
         self.hash.update(data)
 
+    def close(self) -> None:
+        self.answer.close()
+        self.connection.close()
+
     def rest(self) -> str:
         """Read to the end; the digest of all. IncompleteRead where the body breaks off."""
-        while data := self.answer.read(MIB):
-            self.hash.update(data)
-        left = self.answer.length
-        self.connection.close()
+        try:
+            while data := self.answer.read(MIB):
+                self.hash.update(data)
+            left = self.answer.length
+        finally:
+            self.close()
         if left:
             raise http.client.IncompleteRead(b"", left)
         return f"sha256:{self.hash.hexdigest()}"

@@ -44,6 +44,7 @@ class TokenServer:
     ``real_life`` after how many seconds the registry refuses it. ``accounts``
     are users with passwords; anonymous callers may pull what is in no
     ``private`` repository. ``fails_with`` answers every request with that status.
+    ``asks`` and ``given`` are every request and every token, in order.
     """
 
     signer: Identity
@@ -55,6 +56,7 @@ class TokenServer:
     private: set[str] = attrs.Factory(set)
     fails_with: int | None = None
     asks: list[TokenAsk] = attrs.Factory(list)
+    given: list[str] = attrs.Factory(list)
     _server: http.server.ThreadingHTTPServer | None = None
     _thread: threading.Thread | None = None
 
@@ -65,7 +67,7 @@ class TokenServer:
     def as_usual(self) -> None:
         """Back to tokens that live five minutes, without accounts; forget who asked."""
         self.told_life, self.real_life, self.fails_with = 300, 300, None
-        for collection in (self.accounts, self.private, self.asks):
+        for collection in (self.accounts, self.private, self.asks, self.given):
             collection.clear()
 
     def start(self) -> None:
@@ -108,7 +110,8 @@ class TokenServer:
         self.asks.append(TokenAsk(scopes, service, account, agent, status))
         if status != 200:
             return status, b'{"details":"no token"}'
-        body: dict[str, Any] = {"token": self.sign(scopes, account)}
+        self.given.append(self.sign(scopes, account))
+        body: dict[str, Any] = {"token": self.given[-1]}
         if self.told_life is not None:
             body["expires_in"] = self.told_life
         return 200, json.dumps(body).encode()
