@@ -109,17 +109,18 @@ class Node:
         began = reactor.seconds()
         pool = ThreadDiskPool(reactor, settings.limits.disk_threads)
         pool.start()
+        store: Store | None = None
+        node: Node | None = None
         try:
             store = await _open_store(settings, pool, reactor, wall, observe)
-        except BaseException:
-            await pool.stop()
-            raise
-        scanned = reactor.seconds() - began
-        node = cls(reactor, wall, observe, metrics, settings, environ, pool, store)
-        try:
+            scanned = reactor.seconds() - began
+            node = cls(reactor, wall, observe, metrics, settings, environ, pool, store)
             node._listen()
         except BaseException:
-            await node.stop("the ports can not be opened")
+            if node is not None:
+                await node.stop("the ports can not be opened")
+            else:
+                await _close_store(store, pool)
             raise
         node._tell_started(scanned)
         return node
@@ -205,8 +206,7 @@ class Node:
         self._cache.stop()
         await self._fills.stop()
         await self._upstreams.close()
-        await self._store.close()
-        await self._pool.stop()
+        await _close_store(self._store, self._pool)
         for listener in self._listeners[1:]:
             await listener.close()
         self.admin.abort_all()
@@ -242,6 +242,12 @@ async def _open_store(
         timeouts=settings.timeouts,
         limits=settings.limits,
     )
+
+
+async def _close_store(store: Store | None, pool: ThreadDiskPool) -> None:
+    if store is not None:
+        await store.close()
+    await pool.stop()
 
 
 def _room(settings: Settings) -> tuple[int, int]:
