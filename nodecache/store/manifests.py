@@ -17,7 +17,7 @@ from nodecache.store.keys import Kind, key_of
 from nodecache.store.records import read_file, remove_file, write_file
 from nodecache.store.room import Room
 
-_MEDIA_TYPE = re.compile(rb"[!-~]{1,255}")
+_MEDIA_TYPE = re.compile(r"[ -~]{1,255}", re.ASCII)
 
 
 @attrs.frozen
@@ -27,6 +27,11 @@ class StoredManifest:
     digest: Digest
     media_type: str
     body: bytes
+
+
+def is_media_type(text: str) -> bool:
+    """Whether it can stand in a header line as it is."""
+    return _MEDIA_TYPE.fullmatch(text) is not None
 
 
 def room_for(manifest_size: int) -> int:
@@ -65,7 +70,7 @@ class Manifests:
         media_type = read_file(disk, layout.media_type(digest), BLOCK)
         if body is None or hashlib.sha256(body).hexdigest() != digest.hex:
             return None
-        if media_type is None or not _MEDIA_TYPE.fullmatch(media_type):
+        if media_type is None or not is_media_type(media_type.decode("latin-1")):
             return None
         if touch is not None:
             with suppress(OSError):
@@ -77,6 +82,8 @@ class Manifests:
         await self._ground.owned.shielded(self._write(manifest))
 
     async def _write(self, manifest: StoredManifest) -> None:
+        if not is_media_type(manifest.media_type):
+            raise StoreFailure(f"{manifest.digest} has no media type that can be stored")
         key = key_of(Kind.MANIFEST, manifest.digest)
         if self._accounts.has(key):
             self._accounts.used(key)
@@ -96,7 +103,8 @@ class Manifests:
         disk, layout = self._ground.disk, self._ground.layout
         sidecar, body = layout.media_type(manifest.digest), layout.manifest(manifest.digest)
         try:
-            write_file(disk, layout.scratch, sidecar, manifest.media_type.encode("ascii"), now)
+            media_type = manifest.media_type.encode("ascii")
+            write_file(disk, layout.scratch, sidecar, media_type, now, named=False)
             write_file(disk, layout.scratch, body, manifest.body, now)
         except StoreFailure:
             remove_file(disk, body)

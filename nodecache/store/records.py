@@ -25,11 +25,14 @@ def ensure_folder(disk: Disk, path: str) -> None:
     disk.sync_folder(parent)
 
 
-def write_file(disk: Disk, scratch: str, path: str, data: bytes, at: float) -> None:
+def write_file(
+    disk: Disk, scratch: str, path: str, data: bytes, at: float, *, named: bool = True
+) -> None:
     """Blocks. Put ``data`` at ``path``, durably, last used at ``at``.
 
-    After a crash there is the old content or the new, never less. Raises
-    NoRoom, StoreFailure.
+    After a crash there is the old content or the new, never less. With
+    ``named`` False the name is not durable before another file of the same
+    folder is written. Raises NoRoom, StoreFailure.
     """
     with translated(f"write {os.path.basename(path)}"):
         draft = os.path.join(scratch, str(next(_NUMBERS)))
@@ -43,7 +46,8 @@ def write_file(disk: Disk, scratch: str, path: str, data: bytes, at: float) -> N
                 disk.close(fd)
             ensure_folder(disk, os.path.dirname(path))
             disk.rename(draft, path)
-            disk.sync_folder(os.path.dirname(path))
+            if named:
+                disk.sync_folder(os.path.dirname(path))
         except BaseException:
             with suppress(OSError):
                 disk.unlink(draft)
