@@ -56,8 +56,6 @@ setup(
         "click>=8.1.7",
         "klein>=24.8",
         "prometheus-client>=0.20",
-        "rich>=13.7",
-        "treq>=24.9.1",
         "Twisted[tls]>=24.7",
     ],
     extras_require={"test": TEST, "dev": DEV},
