@@ -318,6 +318,25 @@ class WaitTests(SenderCase):
             self.assert_over(Outcome.ABORTED)
 
 
+class SlowClientTests(SenderCase):
+    def test_bytes_leaving_the_kernel_are_progress_though_the_position_stands(self) -> None:
+        self.wire.in_socket = 3_000_000
+        self.start(self.whole(DATA))
+        for _ in range(100):
+            self.wire.in_socket -= 20_000
+            self.clock.advance(90 / 8)
+        self.assertEqual(self.outcomes, [])
+
+    def test_bytes_that_stay_in_the_kernel_or_in_the_transport_are_a_stall(self) -> None:
+        for in_socket in (3_000_000, 0):
+            self.wire, self.outcomes = FakeWire(self.ours), []
+            self.wire.in_socket = in_socket
+            self.start(self.whole(DATA))
+            self.clock.pump([90 / 8] * 12)
+            self.assert_over(Outcome.STALLED)
+            self.assertEqual(self.wire.ends, ["abort"])
+
+
 class ReadingTests(SenderCase):
     """What is not in the page cache is read in a thread."""
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import attrs
+from twisted.web.resource import Resource
 
-from nodecache.events import Unexpected
+from nodecache.body import Tools
+from nodecache.events import SettingWarning, Unexpected
+from nodecache.limits import Limits, Timeouts
 from nodecache.results import ManifestResult
+from nodecache.web.request import GuardedRequest
+from nodecache.web.site import GuardedSite
 from tests.fakes_registry import FakeReadable, digest_of
-from tests.loopback import LoopbackCase, Reply, request, until
+from tests.loopback import WALL, LoopbackCase, Reply, reactor, request, until
 
 BASE_HEADERS = {
     "Content-Length": "2",
@@ -204,6 +210,38 @@ class ErrorTests(LoopbackCase):
         (event,) = await self.finished()
         self.assertEqual(event.outcome, "aborted")
         self.assertEqual(blob.open_readers, 0)
+
+
+class HalfRequest(GuardedRequest):
+    """Fails in the middle of its answer, and is then finished by who knows no better."""
+
+    def respond(self) -> None:
+        self.setHeader("Content-Length", "1000")
+        self.write(b"x" * 100)
+        try:
+            raise ZeroDivisionError("a defect")
+        finally:
+            reactor.callLater(0, self.finish)
+
+    def over(self, *, complete: bool) -> None:
+        self.site.observe(SettingWarning(message=f"complete: {complete}"))
+
+
+class HalfAnswerTests(LoopbackCase):
+    def make_site(self) -> Any:
+        tools = Tools(clock=self.clock, observe=self.events.append, stall=90.0)
+        resource = Resource()
+        return GuardedSite(resource, HalfRequest, tools, lambda: WALL, Timeouts(), Limits())
+
+    async def test_a_defect_in_the_middle_of_an_answer_is_a_reset_and_no_page(self) -> None:
+        client = await self.begin("/")
+        await client.hung_up()
+        self.assertEqual(type(client.reason).__name__, "ConnectionLost")
+        self.assertNotIn(b"500", client.received)
+        self.assertFalse(any(reply.whole for reply in client.replies()))
+        self.assertEqual(len(self.told(Unexpected)), 1)
+        await until(lambda: self.told(SettingWarning))
+        self.assertEqual([each.message for each in self.told(SettingWarning)], ["complete: False"])
 
 
 def _without_body(result: object) -> ManifestResult:

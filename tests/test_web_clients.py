@@ -127,7 +127,7 @@ class StalledTests(LoopbackCase):
         client = await self.begin(self.serve(blob, b"x" * 1000))
         await client.body(100)
         for _ in range(50):
-            self.clock.advance(self.timeouts.client_stall / 4)
+            self.clock.advance(self.timeouts.client_stall / 8)
             await turns(1)
         self.assertFalse(client.closed)
         blob.append(b"x" * 900)
