@@ -171,6 +171,22 @@ def test_a_pull_is_one_line_of_plain_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "its request failed"), (3, "all 3 requests failed")]
+)
+def test_a_pull_of_which_nothing_came_is_not_called_one(count: int, words: str) -> None:
+    refused = attrs.evolve(PULL, requests=count, failed=count)
+    assert told(refused) == (f"could not pull docker.io/library/alpine:3.20 for 127.0.0.1: {words}")
+
+
+def test_a_failing_upstream_is_told_in_words_and_its_probes_are_not() -> None:
+    failed = made_up(
+        events.UpstreamFailed, host="h", method="HEAD", leg="manifest", reason="silence"
+    )
+    assert told(failed) == "warning: h failed to answer (HEAD, manifest): silence"
+    assert lines(attrs.evolve(failed, leg="probe"), form="console") == []
+
+
 def test_a_pull_says_what_came_from_where_and_what_failed() -> None:
     mixed = made_up(
         events.PullFinished,

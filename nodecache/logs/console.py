@@ -39,6 +39,7 @@ class Console:
             events.FillFinished: _fill,
             events.PassedThrough: _passed,
             events.UpstreamHealth: _health,
+            events.UpstreamFailed: _upstream_failed,
             events.CorruptionFound: _corrupt,
             events.DiskFailed: lambda e: f"the disk failed to {e.operation}: {e.reason}",
             events.Unexpected: lambda e: (
@@ -64,6 +65,9 @@ def _image(namespace: str, repository: str, reference: str) -> str:
 
 def _pull(event: events.PullFinished) -> str:
     image = _image(event.namespace, event.repository, event.reference)
+    if event.failed == event.requests:
+        requests = "its request" if event.failed == 1 else f"all {event.failed} requests"
+        return f"could not pull {image} for {event.client}: {requests} failed"
     took = f"{format_size(event.bytes)} in {_seconds(event.seconds)}"
     line = f"pulled {image} for {event.client}: {took}{_sources(event)}"
     if event.failed:
@@ -135,6 +139,13 @@ def _health(event: events.UpstreamHealth) -> str:
     if event.up:
         return f"upstream {event.origin} is back"
     return f"upstream {event.origin} is down: {event.reason}"
+
+
+def _upstream_failed(event: events.UpstreamFailed) -> str | None:
+    # An upstream that is down is told once, and once more when it is back.
+    if event.leg == "probe":
+        return None
+    return f"{event.host} failed to answer ({event.method}, {event.leg}): {event.reason}"
 
 
 def _corrupt(event: events.CorruptionFound) -> str:
