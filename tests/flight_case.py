@@ -270,8 +270,18 @@ class FlightCase(StoreCase):
         return str(self.told("fill")[-1].outcome)
 
     def nothing_is_left(self) -> None:
-        """No flight, no connection, no timer of ours."""
+        """No flight, no connection, no place taken, no room spoken for."""
         self.turn()
         self.assertEqual(self.fills.active(), [])
         self.assertEqual(self.origin.open_bodies, [])
         self.assertEqual(self.store.usage().reserved, 0)
+        self.assertEqual(self.places(), (0, 0))
+
+    def places(self) -> tuple[int, int]:
+        """How many places are taken: of the connections, and of the fills."""
+        tools = self.fills._tools
+        taken = [
+            line._semaphore.limit - line._semaphore.tokens
+            for line in (tools.connections, tools.line)
+        ]
+        return taken[0], taken[1]

@@ -263,6 +263,18 @@ class Sizes(FlightCase):
         self.finish()
         self.assertEqual(bytes(client.got), data)
 
+    def test_a_stream_that_ends_by_closing_is_whole_once_all_bytes_are_there(self) -> None:
+        """Its end proves nothing (the source says CUT), and is not needed."""
+        digest, data = self.blob(3 * M)
+        self.origin.ranges = self.origin.lengths = False
+        client = self.client(self.flying(digest, hint=len(data)))
+        self.body.send()
+        self.body.cut()
+        self.settle()
+        self.assertEqual(bytes(client.got), data)
+        self.assertEqual(self.told("fill_resume"), [])
+        self.assertEqual(len(self.origin.asked), 1)
+
     def test_unknown_length_is_told_together_with_the_digest(self) -> None:
         digest, data = self.blob(3 * M)
         self.origin.ranges = self.origin.lengths = False
@@ -406,7 +418,14 @@ class Names(FlightCase):
         self.flying(digest)
         self.assertEqual(self.origin.asked[0].deadline.at, 1000 + self.timeouts.answer)
 
-    def test_two_upstreams_share_the_deadline(self) -> None:
+    def test_while_there_is_another_upstream_each_gets_its_share_of_the_time(self) -> None:
+        digest, _ = self.blob(M)
+        self.flying(digest, ALPINE)
+        self.started(digest, QUAY)
+        self.body.cut()
+        self.assertEqual(self.origin.asked[-1].deadline.at, self.timeouts.answer / 2)
+
+    def test_the_last_upstream_gets_all_of_the_time(self) -> None:
         digest, _ = self.blob(M)
         self.origin.patient = True
         self.origin.refusals = {ALPINE: self.NOT_FOUND}

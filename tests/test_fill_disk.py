@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from nodecache.byteranges import Span
 from nodecache.failures import NoRoom, StoreFailure, UpstreamFailure, UpstreamKind
+from nodecache.fill import narrow
 from nodecache.limits import KIB
 from tests.flight_case import SEGMENT, Client, FlightCase, M, small_limits
 
@@ -37,6 +38,16 @@ class Slow(FlightCase):
         self.assertLess(waiting, self.limits.disk_queue // 4 + self.limits.job_bytes)
         self.finish_with_jobs()
         self.assertEqual(self.stored(digest), data)
+
+    def test_a_body_that_begins_while_too_much_waits_is_paused_from_the_start(self) -> None:
+        digest, _ = self.blob(2 * SEGMENT)
+        self.starting(digest)
+        self.run_jobs()
+        self.body.send()
+        self.body.cut()
+        self.assertEqual((self.body.sent, self.body.paused), (0, True))
+        self.run_jobs()
+        self.assertFalse(self.body.paused)
 
     def test_a_reader_sees_only_what_is_written(self) -> None:
         digest, data = self.blob(2 * M)
@@ -120,10 +131,10 @@ class Broken(FlightCase):
         self.assertEqual(self.stored(digest), data)
 
 
-class Full(FlightCase):
+class FullDisk(FlightCase):
     """The disk is full in the middle of a fill: others have taken what was reserved."""
 
-    limits = small_limits(narrow_window=1 * M)
+    limits = small_limits(narrow_window=1 * M, job_bytes=2 * READ, job_wanted=READ)
 
     def fill_up(self, room: int) -> None:
         """From now on the disk takes ``room`` bytes of data in all."""
@@ -151,6 +162,8 @@ class Full(FlightCase):
                     body.finish()
             self.settle()
 
+
+class Full(FullDisk):
     def test_readers_get_it_whole_and_it_is_not_kept(self) -> None:
         digest, data = self.blob(2 * SEGMENT)
         self.fill_up(5 * M)
@@ -197,7 +210,14 @@ class Full(FlightCase):
         at = client.at
         self.flow()
         flight = self.fills.active()[0]
-        self.assertLessEqual(flight.progress.present.covered_from(at), at + M)
+        front = flight.progress.present.covered_from(at)
+        self.assertLessEqual(front, at + M)
+        self.patch(narrow, "_ALIGNED", 1 << 30)  # nothing to punch: the window alone moves on
+        client.most = 2 * READ
+        client.read()
+        self.flow(1)
+        self.assertGreater(flight.progress.present.covered_from(at), front)
+        client.most = 1 << 30
         client.go()
         self.flow()
         self.assertEqual(bytes(client.got), data)
@@ -314,23 +334,6 @@ class Full(FlightCase):
         self.assertIn((2 * SEGMENT, 3 * SEGMENT), self.origin.spans[2:])
         self.nothing_is_left()
 
-    def test_what_came_out_of_order_and_waits_for_the_disk_is_dropped(self) -> None:
-        """Otherwise it would wait for ever, and with it the sources."""
-        digest, data = self.blob(4 * SEGMENT)
-        flight = self.flying(digest)
-        far = self.client(flight, Span(2 * SEGMENT, 3 * SEGMENT - 1))
-        self.body.finish()
-        far.leave()
-        early = self.client(flight)
-        self.settle()
-        self.fill_up(self.used())
-        self.body.send(self.limits.disk_queue - READ)
-        self.assertTrue(flight.narrowed)
-        self.fill_up(self.used() + M)
-        self.flow(1000)
-        self.assertEqual(bytes(early.got), data)
-        self.nothing_is_left()
-
     def test_bytes_that_are_not_hashed_yet_are_not_punched_out(self) -> None:
         digest, data = self.blob(4 * SEGMENT)
         flight = self.flying(digest)
@@ -382,6 +385,34 @@ class Full(FlightCase):
         self.flow(1000)
         self.assertEqual(bytes(early.got), data)
         self.assertNotIn((2 * SEGMENT, 3 * SEGMENT), self.origin.spans[2:])
+        self.nothing_is_left()
+
+
+class FullAndSlow(FullDisk):
+    """The same with held jobs: bytes wait for the disk when it turns out to be full."""
+
+    def test_what_came_out_of_order_and_waits_for_the_disk_is_dropped(self) -> None:
+        """Otherwise it would wait for ever, and the sources with it."""
+        self.hold_jobs()
+        digest, data = self.blob(4 * SEGMENT)
+        self.starting(digest)
+        self.run_jobs()
+        flight = self.fills.active()[0]
+        far = self.client(flight, Span(2 * SEGMENT, 3 * SEGMENT - 1))
+        while not self.body.start:
+            self.body.finish()
+            self.run_jobs()
+        self.fill_up(self.used())
+        early = self.client(flight)
+        self.body.send(self.limits.disk_queue - READ)
+        far.leave()
+        self.run_jobs()
+        self.assertTrue(flight.narrowed)
+        self.fill_up(self.used() + M)
+        for _ in range(1000):
+            self.flow(1)
+            self.run_jobs()
+        self.assertEqual(bytes(early.got), data)
         self.nothing_is_left()
 
 

@@ -129,8 +129,6 @@ class Course:
     def full(self, failure: NoRoom) -> None:
         if self._narrow is not None:
             self._narrow.full(failure)
-        elif not self._flight.readers:
-            self.broken(failure)
         else:
             self._go_narrow()
 

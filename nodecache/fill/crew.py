@@ -283,8 +283,6 @@ class Crew:
         if worker.place:
             self._line.leave()
         self._ramp.left()
-        if worker.fresh:
-            self._ramp.close()
         if isinstance(result, Raised) and not worker.dismissed:
             assert isinstance(result.value, Exception)
             self._intake.broken(result.value)
