@@ -36,10 +36,12 @@ class Got:
 class _Collector(Protocol):
     def __init__(self) -> None:
         self.parts: list[bytes] = []
+        self.size = 0
         self.ended: Deferred[BaseException | None] = Deferred()
 
     def dataReceived(self, data: bytes) -> None:
         self.parts.append(data)
+        self.size += len(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.ended.callback(reason.value)
@@ -54,15 +56,49 @@ async def fetch(
     """Ask once on a connection of its own; several values of a header are a line each.
 
     Raises what Twisted's Agent raises."""
+    return await (await begin(reactor, url, method, headers)).whole()
+
+
+class Begun:
+    """An answer whose headers are in; its body comes meanwhile."""
+
+    def __init__(self, response: Any) -> None:
+        self.status: int = response.code
+        self._response = response
+        self._collector = _Collector()
+        response.deliverBody(self._collector)
+
+    @property
+    def received(self) -> int:
+        """Bytes of the body so far."""
+        return self._collector.size
+
+    def stop_reading(self) -> None:
+        """Take no byte more, and do not leave either."""
+        self._response._transport.pauseProducing()
+
+    def leave(self) -> None:
+        self._response._transport.loseConnection()
+
+    async def whole(self) -> Got:
+        """All of it, once it has ended."""
+        response, collector = self._response, self._collector
+        reason = await collector.ended
+        broken = None if isinstance(reason, ResponseDone) else type(reason).__name__
+        length = None if response.length is UNKNOWN_LENGTH else response.length
+        return Got(response.code, response.headers, b"".join(collector.parts), broken, length)
+
+
+async def begin(
+    reactor: Any,
+    url: str,
+    method: str = "GET",
+    headers: Mapping[str, str | list[str]] | None = None,
+) -> Begun:
+    """As ``fetch``, as far as the headers of the answer."""
     given = (headers or {}).items()
     raw = Headers({name: [value] if isinstance(value, str) else value for name, value in given})
-    response: Any = await Agent(reactor).request(method.encode(), url.encode(), raw)
-    collector = _Collector()
-    response.deliverBody(collector)
-    reason = await collector.ended
-    broken = None if isinstance(reason, ResponseDone) else type(reason).__name__
-    length = None if response.length is UNKNOWN_LENGTH else response.length
-    return Got(response.code, response.headers, b"".join(collector.parts), broken, length)
+    return Begun(await Agent(reactor).request(method.encode(), url.encode(), raw))
 
 
 async def until(reactor: Any, happened: Callable[[], object]) -> None:

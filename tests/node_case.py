@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -11,17 +12,30 @@ from typing import Any, TypeVar, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from nodecache.config import Settings, SizeSetting, UpstreamSettings
 from nodecache.events import Event
 from nodecache.metrics import Metrics
 from nodecache.service import Node
-from tests.fakes_client import Got, fetch, until
+from tests.fakes_client import Begun, Got, begin, fetch, until
 from tests.fakes_hub import FakeHub
 
 reactor = cast(Any, _reactor)
 E = TypeVar("E", bound=Event)
+
+
+def descriptors() -> set[str]:
+    """Sockets and files of this process that are open, by number and what they lead to.
+
+    Without pipes and devices, which the reactor and pytest open when they like.
+    """
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own is gone by now
+            found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
+    return {each for each in found if " pipe:" not in each and " /dev/" not in each}
 
 
 class NodeCase(TestCase):
@@ -31,6 +45,8 @@ class NodeCase(TestCase):
     node: Node
 
     def setUp(self) -> None:
+        before = descriptors()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.nothing_stays_open(before)))
         self.events: list[Event] = []
         self.metrics = Metrics()
         folder = tempfile.mkdtemp()
@@ -38,6 +54,13 @@ class NodeCase(TestCase):
         self.data_dir = pathlib.Path(folder) / "data"
         self.hub = FakeHub(reactor).start()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.hub.stop()))
+
+    async def nothing_stays_open(self, before: set[str]) -> None:
+        """After node, hub and clients have ended; trial looks for timers itself."""
+        give_up = reactor.seconds() + 3
+        while (left := descriptors() - before) and reactor.seconds() < give_up:
+            await deferLater(reactor, 0.01)
+        assert not left, left
 
     def observe(self, event: Event) -> None:
         self.events.append(event)
@@ -81,6 +104,11 @@ class NodeCase(TestCase):
 
     async def blob(self, name: str, digest: str, method: str = "GET", **headers: str) -> Got:
         return await self.get(f"/v2/{name}/blobs/{digest}", method, **headers)
+
+    async def begin_blob(self, name: str, digest: str, **headers: str) -> Begun:
+        """As far as its headers; the body comes meanwhile."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await begin(reactor, self.url(f"/v2/{name}/blobs/{digest}"), headers=named)
 
     async def stored(self, count: int) -> None:
         """Until so many blobs are in the store and no fill is under way."""
