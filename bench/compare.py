@@ -6,10 +6,10 @@ sent. Each cache starts on an empty folder for each round; the rounds of the two
 alternate. Everything runs on one machine and shares its processors, so that
 the ratios say more than the figures.
 
-    python -m bench.compare [--rounds 3] [--size MIB] [--skip-facts] [--folder DIR]
+    python -m bench.compare [--rounds 3] [--tries 3] [--size MIB] [--skip-facts]
 
 A round in which other processes took more than a tenth of the machine is run
-again, up to three times; what they took in the kept round is printed.
+again, up to ``--tries`` times in all; what they took in the kept round is printed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ GIB = 1 << 30
 CROWD = 20
 #: Share of the machine that others may take before a round is run again.
 DISTURBED = 0.10
-TRIES = 3
 
 
 @attrs.define
@@ -189,6 +188,7 @@ class Bench:
     timed: Image
     small: Image
     bad: Image
+    tries: int
 
     def size(self, at: Image) -> int:
         return at.manifest.blobs[1].size
@@ -243,9 +243,9 @@ class Bench:
         return {(where, what): value for where, row in found.items() for what, value in row.items()}
 
     def quiet_round(self, make: Maker, others: Others) -> dict[tuple[str, str], float]:
-        """The least disturbed of at most three tries."""
+        """The least disturbed of at most ``tries``."""
         best: dict[tuple[str, str], float] = {}
-        for _ in range(TRIES):
+        for _ in range(self.tries):
             others.begin()
             found = self.one_round(make)
             found["the round", "share of others"] = others.share()
@@ -323,13 +323,14 @@ def spoil(hub: Hub, digest: str) -> None:
 
 
 @contextlib.contextmanager
-def bench(folder: pathlib.Path, size: int) -> Iterator[Bench]:
+def bench(folder: pathlib.Path, size: int, tries: int) -> Iterator[Bench]:
     hub = make_hub(folder / "hub")
     try:
         hub.start()
         bad = push(hub, "bad", 64 * MIB)
         spoil(hub, bad.manifest.blobs[1].digest)
-        yield Bench(hub, folder, push(hub, "timed", size), push(hub, "small", 64 * MIB), bad)
+        timed, small = push(hub, "timed", size), push(hub, "small", 64 * MIB)
+        yield Bench(hub, folder, timed, small, bad, tries)
     finally:
         hub.stop()
 
@@ -342,7 +343,10 @@ def print_facts(of: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+    """Median, and from least to most."""
+    digits = 0 if max(values) >= 100 else 2
+    least, middle, most = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
 
 
 def print_rounds(of: Mapping[str, Sequence[Mapping[tuple[str, str], float]]]) -> None:
@@ -361,12 +365,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=512, help="of the timed blob, MiB")
+    parser.add_argument("--tries", type=int, default=3, help="of a round that is disturbed")
     parser.add_argument("--skip-facts", action="store_true", help="only what is timed")
     parser.add_argument("--folder", default="/var/tmp", help="where everything is made")
     given = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="compare-", dir=given.folder))
     try:
-        with bench(folder, given.size * MIB) as it:
+        with bench(folder, given.size * MIB, given.tries) as it:
             if not given.skip_facts:
                 print_facts({make.__name__: it.facts(make) for make in MAKERS})
             started = [it.hub.registry.child, it.hub.plain.nginx.child, it.hub.public.nginx.child]
