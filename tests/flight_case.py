@@ -44,7 +44,7 @@ class Client:
 
     ``wanted`` is the span of a closed range; None is the whole body, or, with
     ``start``, what is behind it. ``outcome`` is None while it reads, else
-    "complete" or "broken".
+    "complete", "broken", "left", or "unsatisfiable" (it begins behind the end).
     """
 
     def __init__(
@@ -70,12 +70,16 @@ class Client:
 
     @property
     def stop(self) -> int | None:
-        return self.reader.total if self._wanted is None else self._wanted.stop
+        total = self.reader.total
+        if self._wanted is None:
+            return total
+        return self._wanted.stop if total is None else min(self._wanted.stop, total)
 
     def go(self) -> Client:
         """Read on until there is nothing, then wait for more, until ``pause``."""
         self.reading = True
-        self._next()
+        if self._wait is None:
+            self._next()
         return self
 
     def pause(self) -> None:
@@ -104,8 +108,9 @@ class Client:
 
     def _next(self) -> None:
         while self.reading and self.outcome is None:
-            if self.at == self.stop and (self.reader.total is not None or not self.held_back):
-                return self._end("complete")
+            if self.stop is not None and self.at >= self.stop:
+                beyond = self.start and not self.got
+                return self._end("unsatisfiable" if beyond else "complete")
             if not self.read():
                 return self._wait_for_more()
         return None

@@ -410,7 +410,7 @@ class FillMachine(RuleBasedStateMachine):
 
 
 FillMachine.TestCase.settings = settings(
-    max_examples=200,
+    max_examples=120,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
