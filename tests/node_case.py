@@ -18,7 +18,7 @@ from twisted.trial.unittest import TestCase
 from nodecache.config import Settings, SizeSetting, UpstreamSettings
 from nodecache.events import Event
 from nodecache.metrics import Metrics
-from nodecache.service import Node
+from nodecache.service import Node, Surroundings
 from tests.fakes_client import Begun, Got, begin, fetch, until
 from tests.fakes_hub import FakeHub
 
@@ -80,9 +80,8 @@ class NodeCase(TestCase):
         return Settings(**{**common, **given})
 
     async def start(self, **given: Any) -> Node:
-        node = await Node.start(
-            reactor, time.time, self.observe, self.metrics, self.settings(**given), {}
-        )
+        around = Surroundings(reactor, time.time, self.observe, self.metrics, {})
+        node = await Node.start(around, self.settings(**given))
         self.node = node
         self.addCleanup(lambda: Deferred.fromCoroutine(node.stop("the test is over")))
         return node

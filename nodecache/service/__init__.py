@@ -2,5 +2,6 @@
 
 from nodecache.service.node import Node
 from nodecache.service.run import run
+from nodecache.service.surroundings import Surroundings
 
-__all__ = ["Node", "run"]
+__all__ = ["Node", "Surroundings", "run"]

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
-from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -23,98 +21,104 @@ from nodecache.diskpool import ThreadDiskPool
 from nodecache.events import Reloaded, Started, Stopped, Stopping
 from nodecache.failures import DataFolderError
 from nodecache.fill import Fills
-from nodecache.metrics import Metrics
 from nodecache.reference import Digest, Repository
-from nodecache.seams import BlobSource, Observe, WallClock
+from nodecache.seams import BlobSource
 from nodecache.service.listeners import Listener, open_listener
 from nodecache.service.reload import changes, merged
+from nodecache.service.surroundings import Surroundings
 from nodecache.store import Store
 from nodecache.upstream import Upstreams
-from nodecache.web import MirrorSite, admin_site
+from nodecache.web import AdminSite, MirrorSite, admin_site
 
 
 class Node:
     """One running node: made by ``Node.start``, ended by ``stop``; ``reload`` between."""
 
     def __init__(
-        self,
-        reactor: Any,
-        wall: WallClock,
-        observe: Observe,
-        metrics: Metrics,
-        settings: Settings,
-        environ: Mapping[str, str],
-        pool: ThreadDiskPool,
-        store: Store,
+        self, around: Surroundings, settings: Settings, pool: ThreadDiskPool, store: Store
     ) -> None:
         """``store`` is open and ``pool`` is started; both are this node's to end."""
         self.settings = settings
-        self._reactor = reactor
-        self._observe = observe
+        self._reactor = around.reactor
+        self._observe = around.observe
         self._pool = pool
         self._store = store
         self._listeners: list[Listener] = []
         self._stopped: Deferred[None] | None = None
-        limits, timeouts = settings.limits, settings.timeouts
         self._upstreams = Upstreams(
-            settings.upstreams, reactor, wall, observe, limits, timeouts, environ
+            settings.upstreams,
+            around.reactor,
+            around.wall,
+            around.observe,
+            settings.limits,
+            settings.timeouts,
+            around.environ,
         )
-        self._fills = Fills(store, pool, self._source, reactor, observe, limits, timeouts)
-        self._cache = Cache(
+        self._fills = Fills(
             store,
+            pool,
+            self._source,
+            around.reactor,
+            around.observe,
+            settings.limits,
+            settings.timeouts,
+        )
+        self._cache = self._make_cache(around)
+        self.mirror = self._make_mirror(around)
+        self.admin = self._make_admin(around)
+
+    def _make_cache(self, around: Surroundings) -> Cache:
+        return Cache(
+            self._store,
             self._fills,
             self._upstreams,
-            policy_of(settings),
-            clock=reactor,
-            wall=wall,
-            observe=observe,
-            limits=limits,
-            timeouts=timeouts,
+            policy_of(self.settings),
+            clock=around.reactor,
+            wall=around.wall,
+            observe=around.observe,
+            limits=self.settings.limits,
+            timeouts=self.settings.timeouts,
         )
-        self.mirror = MirrorSite(
+
+    def _make_mirror(self, around: Surroundings) -> MirrorSite:
+        return MirrorSite(
             self._cache,
-            reactor=reactor,
-            pool=pool,
-            observe=observe,
-            wall=wall,
-            timeouts=timeouts,
-            limits=limits,
-            sole_registry=settings.sole_registry,
+            reactor=around.reactor,
+            pool=self._pool,
+            observe=around.observe,
+            wall=around.wall,
+            timeouts=self.settings.timeouts,
+            limits=self.settings.limits,
+            sole_registry=self.settings.sole_registry,
         )
-        self.admin = admin_site(
-            metrics,
+
+    def _make_admin(self, around: Surroundings) -> AdminSite:
+        return admin_site(
+            around.metrics,
             self.readiness,
-            clock=reactor,
-            observe=observe,
-            wall=wall,
-            timeouts=timeouts,
-            limits=limits,
+            clock=around.reactor,
+            observe=around.observe,
+            wall=around.wall,
+            timeouts=self.settings.timeouts,
+            limits=self.settings.limits,
         )
 
     @classmethod
-    async def start(
-        cls,
-        reactor: Any,
-        wall: WallClock,
-        observe: Observe,
-        metrics: Metrics,
-        settings: Settings,
-        environ: Mapping[str, str],
-    ) -> Node:
+    async def start(cls, around: Surroundings, settings: Settings) -> Node:
         """Scan the data folder and open the ports.
 
         Raises DataFolderError, ConfigError (a port that can not be had); what
         was begun is ended then.
         """
-        began = reactor.seconds()
-        pool = ThreadDiskPool(reactor, settings.limits.disk_threads)
+        began = around.reactor.seconds()
+        pool = ThreadDiskPool(around.reactor, settings.limits.disk_threads)
         pool.start()
         store: Store | None = None
         node: Node | None = None
         try:
-            store = await _open_store(settings, pool, reactor, wall, observe)
-            scanned = reactor.seconds() - began
-            node = cls(reactor, wall, observe, metrics, settings, environ, pool, store)
+            store = await _open_store(around, settings, pool)
+            scanned = around.reactor.seconds() - began
+            node = cls(around, settings, pool, store)
             node._listen()
         except BaseException:
             if node is not None:
@@ -223,20 +227,14 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-async def _open_store(
-    settings: Settings,
-    pool: ThreadDiskPool,
-    reactor: Any,
-    wall: WallClock,
-    observe: Observe,
-) -> Store:
+async def _open_store(around: Surroundings, settings: Settings, pool: ThreadDiskPool) -> Store:
     cap, floor = _room(settings)
     return await Store.open(
         settings.data_dir,
         pool,
-        reactor,
-        wall,
-        observe,
+        around.reactor,
+        around.wall,
+        around.observe,
         cap=cap,
         floor=floor,
         timeouts=settings.timeouts,

@@ -20,6 +20,7 @@ from nodecache.logs import LogWriter, UnexpectedObserver
 from nodecache.metrics import Metrics
 from nodecache.service.node import Node
 from nodecache.service.process import on_signal, prepare
+from nodecache.service.surroundings import Surroundings
 
 #: Exit code where a setting, the data folder or a port can not be used.
 UNUSABLE = 2
@@ -77,14 +78,8 @@ class _Run:
 
     async def _start(self) -> None:
         self._warn(self._loaded)
-        self._node = await Node.start(
-            self._reactor,
-            time.time,
-            self.observe,
-            self._metrics,
-            self._loaded.settings,
-            self._environ,
-        )
+        around = Surroundings(self._reactor, time.time, self.observe, self._metrics, self._environ)
+        self._node = await Node.start(around, self._loaded.settings)
         if self._ending:  # a signal came while the folder was scanned
             await self._stop("a signal during the start")
 
