@@ -67,6 +67,15 @@ class Timeouts:
     # Data of another release goes when that has not run for this long.
     format_life: float = 604800.0
 
+    @property
+    def upstream_answer(self) -> float:
+        """What upstream is given of ``answer``.
+
+        Less than its clients wait: a silent upstream is found out before the
+        first of them gives up, or the next request would have to wait as well.
+        """
+        return self.answer * 0.9
+
 
 @attrs.frozen
 class Limits:

@@ -60,7 +60,7 @@ class Realms:
         """A new token; it expires on the reactor's clock. Raises UpstreamFailure."""
         courier = self._courier
         began = courier.now()
-        attempt = Attempt(origin, guard, began, Deadline(began + courier.timeouts.answer))
+        attempt = Attempt(origin, guard, began, Deadline(began + courier.timeouts.upstream_answer))
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if want.credentials is not None and want.credentials.basic is not None:
             headers["Authorization"] = want.credentials.basic

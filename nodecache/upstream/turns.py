@@ -53,11 +53,11 @@ class Turns:
     ) -> T:
         """The first success of ``turn``. Raises UpstreamFailure, that of the last origin.
 
-        ``deadline`` is ``Timeouts.answer`` from now where none is given;
+        ``deadline`` is ``Timeouts.upstream_answer`` from now where none is given;
         ``first`` is asked before the others; ``lenient`` as in Attempt.
         """
         courier, now = self.courier, self.courier.now()
-        deadline = deadline or Deadline(now + courier.timeouts.answer)
+        deadline = deadline or Deadline(now + courier.timeouts.upstream_answer)
         fair = deadline.remaining(now) >= courier.timeouts.answer / 4
         failures: dict[Origin, UpstreamFailure] = {}
         left = [*([first] if first else []), *(one for one in self.origins if one is not first)]
