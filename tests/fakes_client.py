@@ -78,7 +78,8 @@ class Begun:
         self._response._transport.pauseProducing()
 
     def leave(self) -> None:
-        self._response._transport.loseConnection()
+        """Reset the connection, as one does that is closed with bytes unread."""
+        self._response._transport._producer.abortConnection()
 
     async def whole(self) -> Got:
         """All of it, once it has ended."""
