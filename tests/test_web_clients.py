@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import ssl
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -388,6 +389,14 @@ class HeaderAbuseTests(LoopbackCase):
     async def test_a_request_line_without_end_is_431(self) -> None:
         event = await self.refused(b"GET /v2/" + b"a" * 1_000_000)
         self.assertEqual(event.status, 431)
+
+    async def test_a_client_that_tries_https_first_is_answered_at_once(self) -> None:
+        hello = ssl.MemoryBIO()
+        secure = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, False, "localhost")
+        with self.assertRaises(ssl.SSLWantReadError):
+            secure.do_handshake()
+        event = await self.refused(hello.read())
+        self.assertEqual((event.status, event.outcome), (400, "complete"))
 
     async def test_what_is_no_http_is_400(self) -> None:
         for raw in (

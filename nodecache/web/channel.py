@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 #: them; a larger body is refused before it is read.
 BODY_IGNORED = 64 * 1024
 
+#: First byte of a TLS ClientHello. podman, skopeo, CRI-O and dockerd try https
+#: before http where a registry is marked insecure, and a hello holds no line end:
+#: left unanswered, each pull would wait out the client's handshake (10 s, measured).
+TLS_HANDSHAKE = b"\x16"
+
 READING_METHODS = frozenset({b"GET", b"HEAD"})
 
 
@@ -46,6 +51,7 @@ class GuardedChannel(HTTPChannel):
         self.busy: GuardedRequest | None = None
         self._half_closed = False
         self._receiving = 0
+        self._spoken = False
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -80,6 +86,11 @@ class GuardedChannel(HTTPChannel):
         """We never shut ours alone."""
 
     def dataReceived(self, data: bytes) -> None:
+        if not self._spoken and data.startswith(TLS_HANDSHAKE):
+            self.refuse(RequestProblem.QUERY, "this port speaks http, not https")
+        self._spoken = True
+        if self.refused:
+            return
         self._receiving += 1
         try:
             super().dataReceived(data)
