@@ -53,6 +53,7 @@ class Node:
             settings.limits,
             settings.timeouts,
             around.environ,
+            offline=settings.offline,
         )
         self._fills = Fills(
             store,
@@ -179,6 +180,7 @@ class Node:
         found = changes(self.settings, new)
         self.settings = merged(self.settings, new)
         self._cache.policy = policy_of(self.settings)
+        self._upstreams.set_offline(offline=self.settings.offline)
         cap, floor = _room(self.settings)
         self._store.set_limits(cap, floor)
         self._observe(Reloaded(changed=", ".join(found.live), ignored=", ".join(found.restart)))

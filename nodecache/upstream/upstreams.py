@@ -26,9 +26,8 @@ from nodecache.upstream.wire import Wire
 class Upstreams:
     """The closed list of upstreams, by namespace. Owns their connections and timers.
 
-    ``environ`` is where the proxy variables are read from. ``offline``: every
-    call fails at once with UpstreamFailure(DOWN), and nothing is ever sent.
-    Raises ConfigError for a CA file or a proxy that cannot be used.
+    ``environ`` is where the proxy variables are read from; ``offline`` as in
+    ``set_offline``. Raises ConfigError for a CA file or a proxy that cannot be used.
     """
 
     def __init__(
@@ -46,9 +45,9 @@ class Upstreams:
         self._all: dict[str, _Assembled] = {}
         for one in settings:
             assembled = _Assembled(one, reactor, wall, observe, limits, timeouts, environ)
-            if offline:
-                assembled.courier.closed = "this node is offline"
             self._all[one.namespace] = assembled
+        self._stopping = False
+        self.set_offline(offline=offline)
 
     def get(self, namespace: str) -> Upstream:
         """``namespace`` is canonical. Raises UnknownNamespace."""
@@ -61,8 +60,19 @@ class Upstreams:
     def namespaces(self) -> tuple[str, ...]:
         return tuple(self._all)
 
+    def set_offline(self, *, offline: bool) -> None:
+        """While offline every call fails at once with UpstreamFailure(DOWN).
+
+        Nothing is sent then, not even a probe; bodies under way may end.
+        """
+        if self._stopping:
+            return
+        for assembled in self._all.values():
+            assembled.courier.closed = "this node is offline" if offline else None
+
     async def close(self) -> None:
         """Calls under way fail, and later ones at once. Fires when all connections are gone."""
+        self._stopping = True
         for assembled in self._all.values():
             await assembled.close()
 
