@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import deferLater
+
 from nodecache.byteranges import Span
 from nodecache.failures import NoRoom, UpstreamFailure, UpstreamKind
 from nodecache.limits import KIB
+from nodecache.reference import Digest
+from nodecache.store import Partial
 from tests.fakes_source import refused_range
 from tests.flight_case import ALPINE, BUSYBOX, QUAY, SEGMENT, Client, FlightCase, M
 
@@ -416,7 +420,22 @@ class Names(FlightCase):
         digest, _ = self.blob(M)
         self.turn(1000)
         self.flying(digest)
-        self.assertEqual(self.origin.asked[0].deadline.at, 1000 + self.timeouts.answer)
+        self.assertEqual(self.origin.asked[0].deadline.at, 1000 + self.timeouts.upstream_answer)
+
+    def test_what_took_long_before_the_question_takes_nothing_from_its_time(self) -> None:
+        """Many segments on disk are read again first: their fill must be able to go on."""
+        digest, _ = self.blob(M)
+        open_partial = self.store.open_partial
+
+        async def slowly(digest: Digest) -> Partial:
+            await deferLater(self.clock, 60, lambda: None)
+            return await open_partial(digest)
+
+        self.patch(self.store, "open_partial", slowly)
+        headers = self.headers(self.fills._begin(ALPINE, digest, None))
+        self.turn(60)
+        self.successResultOf(headers)
+        self.assertEqual(self.origin.asked[0].deadline.at, 60 + self.timeouts.upstream_answer)
 
     def test_while_there_is_another_upstream_each_gets_its_share_of_the_time(self) -> None:
         digest, _ = self.blob(M)
@@ -432,7 +451,7 @@ class Names(FlightCase):
         self.started(digest, ALPINE)
         self.started(digest, QUAY)
         self.origin.answer(self.origin.asked[0])
-        self.assertEqual(self.origin.asked[1].deadline.at, self.timeouts.answer)
+        self.assertEqual(self.origin.asked[1].deadline.at, self.timeouts.upstream_answer)
 
 
 class Room(FlightCase):

@@ -74,7 +74,6 @@ class Fill:
         self._flight = flight
         self._hint = hint
         self._tools = tools
-        self._deadline = Deadline(tools.clock.seconds() + tools.timeouts.answer)
         self._sources = Sources(flight.names, flight.digest, tools.factory, tools.clock)
         self._landing = Landing(flight.digest, tools)
         self._course: Course | None = None
@@ -108,7 +107,7 @@ class Fill:
         self._flight.end()
 
     async def _drive(self) -> None:
-        await self._tools.line.enter(self._deadline)
+        await self._tools.line.enter(self._soon())
         self._in_line = True
         partial = await self._landing.open()
         course = self._course = Course(self._flight, partial, self._sources, self._tools)
@@ -131,7 +130,7 @@ class Fill:
             assert course.crew.total is not None
             course.begin(course.crew.total, await self._landing.reserve(course.crew.total), None)
             return
-        await self._tools.connections.enter(self._deadline)
+        await self._tools.connections.enter(self._soon())
         try:
             first = await self._ask(course)
             total = first.answer.total
@@ -155,18 +154,25 @@ class Fill:
     async def _ask(self, course: Course) -> First:
         try:
             first = await ask(
-                self._sources, course.crew.first_span(), course.crew.total, self._deadline
+                self._sources, course.crew.first_span(), course.crew.total, self._soon()
             )
         except Contradiction:
             if course.crew.total is None:
                 raise
             # What an earlier fill left is part of a blob of another size.
             course.forget()
-            first = await ask(self._sources, course.crew.first_span(), None, self._deadline)
+            first = await ask(self._sources, course.crew.first_span(), None, self._soon())
         if first.answer.total is None:
             sized = attrs.evolve(first.answer, total=self._hint, stop=self._hint)
             return attrs.evolve(first, answer=sized)
         return first
+
+    def _soon(self) -> Deadline:
+        """For one step: what came before it (a turn in line, segments read again) may take long.
+
+        What a client waits in all, the cache bounds.
+        """
+        return Deadline(self._tools.clock.seconds() + self._tools.timeouts.upstream_answer)
 
     async def _store(self, course: Course, total: int) -> None:
         self._must_finish = True
