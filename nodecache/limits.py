@@ -46,8 +46,9 @@ class Timeouts:
     absent_signature: float = 2.0
     # A 429 that names no time.
     limited: float = 60.0
-    # First pause before an upstream that failed is probed, doubling to the second.
+    # First pause before an upstream that failed is probed; doubles from then on.
     probe_first: float = 1.0
+    # Longest pause before an upstream that failed is probed again.
     probe_last: float = 30.0
     # Tokens are renewed this long before they expire.
     token_margin: float = 10.0
@@ -61,8 +62,9 @@ class Timeouts:
     marker: float = 10.0
     # Segments of blobs not whole go after this long unasked.
     partial_life: float = 86400.0
-    # Stored blobs are read again: so long after the start, and after each pass.
+    # Stored blobs are first read again so long after the start.
     scrub_first: float = 600.0
+    # The next pass over the stored blobs begins so long after the last.
     scrub_rest: float = 86400.0
     # Data of another release goes when that has not run for this long.
     format_life: float = 604800.0
@@ -81,25 +83,33 @@ class Timeouts:
 class Limits:
     """Counts and bytes."""
 
-    # Parallel upstream connections for one blob, and for the node.
+    # Parallel upstream connections for one blob.
     connections_per_blob: int = 8
+    # Parallel upstream connections of the node for all its blobs.
     connections_per_node: int = 32
     # Blobs filled at a time; more wait in line.
     fills: int = 64
     # Times that a broken body is taken up again without progress between.
     resumes: int = 3
-    # Clients' limit is 4 MiB (containers/image) and 4*1048*1048 (dockerd, containerd).
+    # Largest manifest; clients take 4 MiB (containers/image) or 4*1048*1048 (dockerd, containerd).
     manifest_bytes: int = 4 * 1048 * 1048
+    # Largest answer of a token server.
     token_bytes: int = 1 * MIB
+    # Largest answer to tags/list and referrers.
     listing_bytes: int = 4 * MIB
+    # Redirects that are followed for one request.
     redirects: int = 5
+    # Header bytes of a client's request.
     header_bytes: int = 64 * KIB
+    # Header lines of a client's request.
     header_lines: int = 200
+    # Open connections of clients; more are closed at once.
     client_connections: int = 4096
     # Bytes that wait for the disk before the sources of a fill are paused; resumed under a quarter.
     disk_queue: int = 4 * MIB
     # One disk job writes and hashes at most this much (cache locality, measured).
     job_bytes: int = 1 * MIB
+    # A disk job is begun at once when this much waits, else after ``flush``.
     job_wanted: int = 512 * KIB
     # The first job of a fill: readers see bytes sooner (measured: first byte 15 to 7 ms).
     job_first: int = 64 * KIB
@@ -113,6 +123,7 @@ class Limits:
     narrow_window: int = 32 * MIB
     # Held back from readers of a whole body until the digest is known.
     tail: int = 64 * KIB
+    # Threads for the disk.
     disk_threads: int = 4
     # Bytes a second at which stored blobs are read again.
     scrub_rate: int = 8 * MIB
