@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from nodecache.byteranges import Span
 from nodecache.failures import UpstreamFailure, UpstreamKind
-from nodecache.fill.answers import Answer, Contradiction, Useless, judge
+from nodecache.fill.answers import Answer, Contradiction, judge
 from nodecache.fill.assembly import Assembly, Job, Piece
 from nodecache.fill.patience import Patience
 from nodecache.fill.ramp import Ramp
@@ -172,8 +172,8 @@ def test_answers_that_fit(answer: FakeBody, known: int | None, expected: Answer)
         (body(0, 499, None, ranged=False), 500, Contradiction),
         (body(100, 100, 50, ranged=True), None, Contradiction),
         (body(0, 0, 0, ranged=False), None, Contradiction),
-        (body(100, 200, None, ranged=True), None, Useless),
-        (body(100, 100, None, ranged=True), None, Useless),
+        (body(100, 200, None, ranged=True), None, UpstreamFailure),
+        (body(100, 100, None, ranged=True), None, UpstreamFailure),
     ],
 )
 def test_answers_that_are_refused(

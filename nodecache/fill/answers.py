@@ -20,13 +20,6 @@ class Contradiction(UpstreamFailure):
         super().__init__(UpstreamKind.WRONG, message)
 
 
-class Useless(UpstreamFailure):
-    """An answer that is not wrong, but does not say how big the blob is."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(UpstreamKind.WRONG, message)
-
-
 @attrs.frozen
 class Answer:
     """``total`` is the size of the blob, None where nobody knows it.
@@ -43,7 +36,7 @@ class Answer:
 def judge(body: BlobBody, asked: Span, known: int | None) -> Answer:
     """``known`` is the total as known before.
 
-    Raises UpstreamFailure(WRONG), and of it Contradiction and Useless.
+    Raises UpstreamFailure(WRONG), and of it Contradiction.
     """
     if body.total is not None and known is not None and body.total != known:
         raise Contradiction(f"the blob has {known} bytes, and {body.total} by another answer")
@@ -69,7 +62,7 @@ def _part(body: BlobBody, asked: Span, total: int | None) -> Answer:
     if body.start != asked.start:
         raise _wrong(f"bytes from {asked.start} were asked for, and those from {body.start} came")
     if total is None:
-        raise Useless("a part of a blob of unknown size")
+        raise _wrong("a part of a blob of unknown size")
     stop = min(asked.stop, total)
     if body.stop_at is not None:
         stop = min(stop, body.stop_at)
@@ -79,7 +72,7 @@ def _part(body: BlobBody, asked: Span, total: int | None) -> Answer:
 def _without_bytes(body: BlobBody, asked: Span, total: int | None) -> Answer:
     """A 416, or a whole body of length 0."""
     if total is None and body.ranged:
-        raise Useless("a refused range without a size")
+        raise _wrong("a refused range without a size")
     total = total or 0
     if total == 0 and asked.start == 0:
         return Answer(0, 0, stream=True)
