@@ -216,7 +216,8 @@ class ConnectionTests(UpstreamCase):
 
     async def test_we_say_who_we_are(self) -> None:
         await self.upstream().head_manifest(APP, LATEST)
-        agents = {seen.header("user-agent") for seen in self.hub.registry.requests}
+        agents = {seen.header("user-agent") for seen in self.hub.requests}
+        self.assertEqual(self.hub.tokens.count(), 1)
         self.assertEqual(len(agents), 1)
         self.assertTrue(str(agents.pop()).startswith("nodecache/"))
         self.assertEqual({event.host for event in self.told(UpstreamAnswered)}, {"127.0.0.1"})

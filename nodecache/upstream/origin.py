@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from nodecache import __version__
 from nodecache.challenge import (
     BasicChallenge,
     BearerChallenge,
@@ -32,8 +31,6 @@ from nodecache.upstream.redirects import REDIRECTS, headers_for, next_url
 from nodecache.upstream.tokens import TokenKey, Tokens, Want
 from nodecache.upstream.urls import host_of, origin_of
 from nodecache.upstream.wire import Reply
-
-USER_AGENT = f"nodecache/{__version__}"
 
 
 @attrs.frozen
@@ -204,7 +201,7 @@ class Origin:
 
 
 def _headers(ask: Ask, login: _Login | None) -> dict[str, str]:
-    headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT, **ask.headers}
+    headers = dict(ask.headers)
     if login is not None:
         headers["Authorization"] = login.value
     return headers

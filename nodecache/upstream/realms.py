@@ -61,7 +61,7 @@ class Realms:
         courier = self._courier
         began = courier.now()
         attempt = Attempt(origin, guard, began, Deadline(began + courier.timeouts.upstream_answer))
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        headers = {"Accept": "application/json"}
         if want.credentials is not None and want.credentials.basic is not None:
             headers["Authorization"] = want.credentials.basic
         url = token_url(want)

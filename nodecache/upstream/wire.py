@@ -28,6 +28,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH
 from zope.interface import implementer
 
+from nodecache import __version__
 from nodecache.failures import UpstreamFailure, UpstreamKind
 from nodecache.upstream.dial import Dial, NoConnection, Route
 from nodecache.upstream.explain import causes, explain
@@ -37,6 +38,10 @@ from nodecache.upstream.waits import TimedOut, bounded
 
 #: Idle connections to one host that are kept; more than are used at a time.
 MOST_KEPT = 32
+
+#: What every request says: bytes as they are stored, and who asks (some hosts
+#: refuse those who do not say).
+EVERY = {"Accept-Encoding": "identity", "User-Agent": f"nodecache/{__version__}"}
 
 
 class Reply:
@@ -188,7 +193,7 @@ class Wire:
         self, lease: Lease, route: Route, method: str, url: str, headers: Mapping[str, str]
     ) -> Deferred[Any]:
         self._pool.forget_lost()
-        raw = Headers({name: [value] for name, value in headers.items()})
+        raw = Headers({name: [value] for name, value in {**EVERY, **headers}.items()})
         raw.setRawHeaders("Host", [urlsplit(url).netloc])
         agent: Any
         if route.proxy is None:
