@@ -359,6 +359,7 @@ class DownAndBack(UpstreamCase):
             await self.start(timeouts=HASTY)
             got = await self.blob(APP, image.layers[0])
             assert (got.status, b"BLOB_UNKNOWN" in got.body) == (404, True)
+            await until(reactor, lambda: not self.filling())
             await self.node.stop("next")
             fault.lift()
         assert [event.outcome for event in self.told(FillFinished)] == ["failed"] * 3
