@@ -165,7 +165,10 @@ class PassedThrough(Event):
 
 @attrs.frozen(kw_only=True)
 class UpstreamAnswered(Event):
-    """One request to an upstream got its headers. ``leg`` is token, manifest, blob, cdn, listing or probe."""
+    """One request to an upstream got its headers.
+
+    ``leg`` is token, manifest, blob, cdn, listing or probe.
+    """
 
     name: ClassVar[str] = "upstream"
     level: ClassVar[Level] = Level.DEBUG
@@ -309,7 +312,7 @@ class Stopped(Event):
 
 @attrs.frozen(kw_only=True)
 class Reloaded(Event):
-    """SIGHUP: ``changed`` names the settings that took effect, ``ignored`` those that need a restart."""
+    """SIGHUP: ``changed`` names what took effect, ``ignored`` what needs a restart."""
 
     name: ClassVar[str] = "reload"
     changed: str

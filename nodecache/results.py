@@ -59,7 +59,10 @@ class BlobHead:
 
 @attrs.frozen
 class ListingResult:
-    """A ``tags/list`` or ``referrers`` body; ``link`` is the Link header, rewritten to this mirror."""
+    """A ``tags/list`` or ``referrers`` body.
+
+    ``link`` is the Link header, rewritten to this mirror.
+    """
 
     body: bytes
     media_type: str
