@@ -121,6 +121,18 @@ class WhileItArrives(NodeCase):
         assert self.hub.cdn.sent <= 2  # one byte each, where the CDN takes no HEAD
         assert self.told(FillStarted) == []
 
+    async def test_a_head_where_nobody_tells_the_size_does_not_keep_the_bytes_away(self) -> None:
+        image = self.hub.add_image(APP, "1", [BIG])
+        [layer] = image.layers
+        self.hub.cdn.fault(no_length, no_range)
+        await self.start()
+        assert (await self.blob(APP, layer, "HEAD")).status == 404
+        assert (await self.manifest(APP, "1")).status == 200  # which names the size
+        head = await self.blob(APP, layer, "HEAD")
+        assert (head.status, head.header("Content-Length")) == (200, str(len(BIG)))
+        got = await self.blob(APP, layer, Range="bytes=5-9")
+        assert (got.status, got.body) == (206, BIG[5:10])
+
     async def test_who_leaves_disturbs_neither_the_others_nor_the_fill(self) -> None:
         digest, gate = await self.held()
         leaver = await self.begin_blob(APP, digest)

@@ -153,10 +153,18 @@ class Blobs:
         return BlobHead(await within(waiter, self._clock, deadline), Source.FILL)
 
     async def _ask_size(self, repository: Repository, digest: Digest) -> int:
-        size = await self._gate.ask(
-            Subject.blob(repository, digest),
-            lambda upstream: upstream.head_blob(repository.name, digest),
-        )
+        subject = Subject.blob(repository, digest)
+        upstream = self._gate.check(subject)
+        try:
+            size = await upstream.head_blob(repository.name, digest)
+        except UpstreamFailure as failure:
+            # An upstream that tells no size may well give the bytes.
+            if failure.is_absence:
+                self._gate.remember(subject, failure)
+            named = self._hints.get(digest)
+            if failure.kind is not UpstreamKind.WRONG or named is None:
+                raise
+            return named
         self._hints.learn(digest, size)
         return size
 
