@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # More options for the mirror (make run ARGS="--tag-ttl 5m") or for pytest.
 ARGS ?=
 
-.PHONY: run test unit system-parts lint format types matrix clean
+.PHONY: run test unit system-parts lint format types matrix docs clean
 
 run: $(VENV)/run.stamp
 	@exec $(BIN)/nodecache serve --listen localhost:5000 --data-dir ./nodecache-data $(ARGS)
@@ -46,6 +46,10 @@ types: $(VENV)/dev.stamp
 # Python 3.11 to 3.14, oldest and newest dependencies; names what it cannot run.
 matrix: $(VENV)/dev.stamp
 	PYTHONPATH=. $(BIN)/python .ci/matrix.py $(ARGS)
+
+# The generated parts of the documents.
+docs: $(VENV)/dev.stamp
+	$(BIN)/python docs/render.py
 
 clean:
 	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
