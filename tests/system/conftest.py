@@ -32,6 +32,15 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> Iterator[None]:
         missing(str(part))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """Likewise for a part that a test starts by itself."""
+    try:
+        return (yield)
+    except MissingPart as part:
+        missing(str(part))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = pathlib.Path(__file__).parent
     for item in items:

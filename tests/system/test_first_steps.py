@@ -6,12 +6,15 @@ import functools
 import os
 import pathlib
 import signal
+import socket
 import subprocess
+
+import pytest
 
 from tests.system.conftest import NodeMaker, Shop
 from tests.system.parts.hub import Hub
 from tests.system.parts.node import Node
-from tests.system.parts.processes import Child, free_port, listens, run, until
+from tests.system.parts.processes import Child, MissingPart, free_port, listens, run, until
 from tests.system.parts.runtimes import Dockerd, Setup
 from tests.system.parts.userlands import System
 from tests.system.parts.zoo import oci_index
@@ -32,6 +35,24 @@ def test_curl_of_the_base_shows_exactly_the_promised_answer(node: Node) -> None:
         "X-Content-Type-Options": "nosniff",
     }
     assert node.ask("/v2/").body == b"{}"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_localhost_answers_on_both_address_families(make_node: NodeMaker, address: str) -> None:
+    if not listens_on_v6():
+        raise MissingPart("IPv6 on loopback")
+    node = make_node()
+    node.flags["listen"] = f"localhost:{node.port}"
+    node.start()
+    run(["curl", "--silent", "--show-error", "--fail", f"http://{address}:{node.port}/v2/"])
+
+
+def listens_on_v6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def test_docker_pull_by_the_mirrors_own_name_comes_from_disk_the_second_time(
