@@ -9,20 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from typing import NoReturn
 
 import pytest
 
 
 def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
-
-
-def missing(part: str) -> NoReturn:
-    """Skip the test, naming ``part``; fail it where nothing may be missing."""
-    if in_ci():
-        pytest.fail(f"missing part: {part}", pytrace=False)
-    pytest.skip(f"missing part: {part}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -32,6 +24,7 @@ def pytest_runtest_makereport(
     """With ``CI=true`` no test may be skipped, whoever skipped it."""
     report = yield
     if in_ci() and report.skipped and not hasattr(report, "wasxfail"):
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
-        report.longrepr = f"skipped in CI: {report.longrepr}"
+        report.longrepr = f"with CI=true nothing may be skipped: {why}"
     return report
