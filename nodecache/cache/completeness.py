@@ -16,13 +16,13 @@ from nodecache.cache.hot import Known
 from nodecache.cache.manifests import Manifests
 from nodecache.cache.policy import Platform, Policy
 from nodecache.cache.ports import BlobShelf, Fills
-from nodecache.failures import BlobsMissing
+from nodecache.failures import BlobsMissing, StoreFailure
 from nodecache.reference import Digest
 
 #: An index of indexes is legal, deeper than this it is a riddle.
 _DEPTH: Final = 4
 
-HasBlob = Callable[[Digest], bool]
+HasBlob = Callable[[Digest], Awaitable[bool]]
 FindManifest = Callable[[Digest], Awaitable[Named | None]]
 
 
@@ -53,8 +53,11 @@ async def is_complete(
     ``has_blob`` says whether a blob is on disk or in flight; ``find_manifest``
     what a manifest names, None for one that is not here.
     """
-    if manifest.unservable or not all(has_blob(blob.digest) for blob in manifest.blobs):
+    if manifest.unservable:
         return False
+    for blob in manifest.blobs:
+        if not await has_blob(blob.digest):
+            return False
     if not manifest.children:
         return True
     if depth == 0:
@@ -70,6 +73,10 @@ async def is_complete(
         ):
             return True
     return False
+
+
+async def _any(_digest: Digest) -> bool:
+    return True
 
 
 class Completeness:
@@ -99,12 +106,24 @@ class Completeness:
         return await is_complete(
             known.named,
             self._policy().platform,
-            has_blob=self._has_blob if blobs else lambda _: True,
+            has_blob=self._has_blob if blobs else _any,
             find_manifest=self._find,
         )
 
-    def _has_blob(self, digest: Digest) -> bool:
-        return self._shelf.blob_size(digest) is not None or self._fills.get(digest) is not None
+    async def _has_blob(self, digest: Digest) -> bool:
+        """Opened, not only looked up: a file may be deleted behind the index at any time."""
+        if self._fills.get(digest) is not None:
+            return True
+        if self._shelf.blob_size(digest) is None:
+            return False
+        try:
+            opened = await self._shelf.open_blob(digest)
+        except StoreFailure:
+            return False
+        if opened is None:
+            return False
+        opened.close()
+        return True
 
     async def _find(self, digest: Digest) -> Named | None:
         known = await self._manifests.local(digest)
