@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import attrs
@@ -15,7 +16,7 @@ from twisted.trial.unittest import TestCase
 from nodecache.byteranges import Span
 from nodecache.config import UpstreamSettings
 from nodecache.deadline import Deadline
-from nodecache.events import Event
+from nodecache.events import Event, UpstreamHealth
 from nodecache.failures import UpstreamFailure, UpstreamKind
 from nodecache.limits import Limits, Timeouts
 from nodecache.reference import Digest, Tag
@@ -107,6 +108,11 @@ class UpstreamCase(TestCase):
 
     async def until(self, happened: Any) -> None:
         await until(reactor, happened)
+
+    async def found_silent(self, ask: Callable[[], Any]) -> None:
+        """Ask until somebody is blamed: a timer that is a second late blames nobody."""
+        while not any(not event.up for event in self.told(UpstreamHealth)):
+            await self.refused(ask(), UpstreamKind.TIMEOUT)
 
     async def refused(self, asking: Any, kind: UpstreamKind) -> UpstreamFailure:
         """The failure that ``asking`` ends in."""
