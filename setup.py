@@ -53,7 +53,7 @@ setup(
     # matrix runs on them.
     install_requires=[
         "attrs>=23.2",
-        "click>=8.1.7",
+        "click>=8.2",
         "klein>=24.8",
         "prometheus-client>=0.20",
         "Twisted[tls]>=24.7",
