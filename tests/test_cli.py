@@ -48,21 +48,21 @@ def test_a_wrong_flag_is_one_line_that_names_it_and_exit_code_2(
 ) -> None:
     result = CliRunner().invoke(main, ["serve", *arguments])
     assert result.exit_code == 2
-    [line] = result.stderr.splitlines()
+    [line] = result.output.splitlines()
     assert named in line
 
 
 def test_an_unknown_flag_is_exit_code_2() -> None:
     result = CliRunner().invoke(main, ["serve", "--no-such-flag"])
     assert result.exit_code == 2
-    assert "--no-such-flag" in result.stderr
+    assert "--no-such-flag" in result.output
 
 
 def test_a_wrong_variable_is_one_line_that_names_it() -> None:
     runner = CliRunner(env={"NODECACHE_TAG_TTL": "soon"})
     result = runner.invoke(main, ["serve"])
     assert result.exit_code == 2
-    [line] = result.stderr.splitlines()
+    [line] = result.output.splitlines()
     assert "NODECACHE_TAG_TTL" in line
 
 
