@@ -107,6 +107,8 @@ class Threads(TestCase):
             self.folder, self.pool, clock, time.time, self.events.append, cap=GIB, floor=0
         )
         self.fills = self.new_fills()
+        # Not tearDown: trial calls that behind the cleanups, and the folder would be gone.
+        self.addCleanup(lambda: started(self.close()))
 
     def new_fills(self) -> Fills:
         def factory(_: Repository, __: Digest) -> BlobSource:
@@ -114,10 +116,7 @@ class Threads(TestCase):
 
         return Fills(self.store, self.pool, factory, clock, self.events.append, LIMITS, TIMEOUTS)
 
-    def tearDown(self) -> Deferred[None]:  # type: ignore[override]  # trial waits for it
-        return started(self.tear_down())
-
-    async def tear_down(self) -> None:
+    async def close(self) -> None:
         await self.fills.stop()
         await self.store.close()
         await self.pool.stop()
