@@ -92,6 +92,8 @@ class TagMachine(RuleBasedStateMachine):
             result = self.answer(manifest.digest, head)
         except Failure:
             assert manifest.digest not in self.case.store.manifests
+            # Its absence is remembered, also when a tag comes to mean it within that time.
+            self.trouble_at = self.case.clock.seconds()
         else:
             assert (result.digest, result.media_type) == (manifest.digest, manifest.media_type)
             assert result.body in ({None, manifest.body} if head else {manifest.body})
