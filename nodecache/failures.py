@@ -145,6 +145,10 @@ class FlightFailed(Failure):
         self.cause = cause
 
 
+#: Exit code of the process for the two below.
+EXIT_UNUSABLE = 2
+
+
 class ConfigError(Exception):
     """A setting is wrong; the message is one line and names the key."""
 

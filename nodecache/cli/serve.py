@@ -9,27 +9,30 @@ from typing import NoReturn
 
 import click
 
-from nodecache.config import Loaded, load
-from nodecache.failures import ConfigError
+from nodecache.config import KEYS, UPSTREAM, Key, Loaded, load
+from nodecache.failures import EXIT_UNUSABLE, ConfigError
 
-#: Exit code for a setting, a data folder or a port that can not be used.
-EXIT_UNUSABLE = 2
+#: What stands for the value of a flag in the help.
+_METAVARS = {
+    "data_dir": "DIR",
+    "listen": "HOST:PORT",
+    "admin_listen": "HOST:PORT",
+    "upstream": "NS=URL",
+    "max_size": "SIZE",
+    "min_free": "SIZE",
+    "tag_ttl": "TIME",
+    "log_format": "json|console",
+}
 
-_FLAGS = (
-    ("--data-dir", "DIR", "Everything on disk lives here.  [./nodecache-data]"),
-    ("--listen", "HOST:PORT", "The mirror, for this node's runtime.  [localhost:5000]"),
-    ("--admin-listen", "HOST:PORT", "Metrics and health, read-only.  [localhost:5002]"),
-    ("--max-size", "SIZE", "Cap of the cache, e.g. 20GiB or 10%.  [smaller of 20% and 100GiB]"),
-    ("--min-free", "SIZE", "Floor of free disk, always kept.  [20%]"),
-    ("--tag-ttl", "TIME", "A tag is asked again upstream after this.  [60s]"),
-    ("--log-format", "json|console", "One event a line.  [json; console on a terminal]"),
-)
 
-
-def _with_flags(command: click.Command) -> click.Command:
-    for name, metavar, text in reversed(_FLAGS):
-        command.params.insert(0, click.Option([name], metavar=metavar, help=text))
-    return command
+def _option(key: Key) -> click.Option:
+    """The flag of a setting, as the table of settings describes it."""
+    text = f"{key.meaning.replace('`', '')}.  [{key.default}]"
+    text = text[0].upper() + text[1:]
+    if key.name == "offline":
+        return click.Option(["--offline/--no-offline"], default=None, help=text)
+    several = key is UPSTREAM
+    return click.Option([key.flag], metavar=_METAVARS[key.name], multiple=several, help=text)
 
 
 def read_settings(flags: Mapping[str, object], environ: Mapping[str, str]) -> Loaded:
@@ -53,13 +56,6 @@ def _reason(error: Exception) -> str:
 
 @click.command(short_help="Start the mirror on this node.")
 @click.option("--config", metavar="FILE", help="TOML file; flags and environment win over it.")
-@click.option(
-    "--upstream",
-    multiple=True,
-    metavar="NS=URL",
-    help="Repeatable; the closed list of ?ns= values.  [docker.io=https://registry-1.docker.io]",
-)
-@click.option("--offline/--no-offline", default=None, help="Never ask upstream.")
 def serve(**flags: object) -> None:
     """Start the mirror on this node.
 
@@ -84,6 +80,6 @@ def fail(message: str) -> NoReturn:
     sys.exit(EXIT_UNUSABLE)
 
 
-_with_flags(serve)
+serve.params.extend(_option(key) for key in KEYS)
 
-__all__ = ["EXIT_UNUSABLE", "fail", "read_settings", "serve"]
+__all__ = ["fail", "read_settings", "serve"]

@@ -1,6 +1,6 @@
 """Frozen settings and all their validation. Reads no file and no environment itself."""
 
-from nodecache.config.keys import KEYS, Key, render_table
+from nodecache.config.keys import KEYS, UPSTREAM, Key, render_table
 from nodecache.config.load import load
 from nodecache.config.settings import (
     DOCKER_HUB_UPSTREAM,
@@ -28,6 +28,7 @@ __all__ = [
     "DOCKER_HUB_UPSTREAM",
     "DOCKER_HUB_URL",
     "KEYS",
+    "UPSTREAM",
     "AccountSettings",
     "Key",
     "ListenAddress",

@@ -15,17 +15,15 @@ from twisted.python.failure import Failure as Reason
 
 from nodecache.config import Loaded
 from nodecache.events import Event, SettingWarning
-from nodecache.failures import ConfigError, DataFolderError
+from nodecache.failures import EXIT_UNUSABLE, ConfigError, DataFolderError
 from nodecache.logs import LogWriter, UnexpectedObserver
 from nodecache.metrics import Metrics
 from nodecache.service.node import Node
 from nodecache.service.process import on_signal, prepare
 from nodecache.service.surroundings import Surroundings
 
-#: Exit code where a setting, the data folder or a port can not be used.
-UNUSABLE = 2
 #: Exit code for a defect.
-BROKEN = 1
+EXIT_BROKEN = 1
 
 
 def _form(setting: str, stream: TextIO) -> str:
@@ -90,10 +88,10 @@ class _Run:
     def _failed(self, reason: Reason) -> None:
         if reason.check(ConfigError, DataFolderError):
             sys.stderr.write(f"nodecache: {reason.getErrorMessage()}\n")
-            self.status = UNUSABLE
+            self.status = EXIT_UNUSABLE
         else:
             sys.stderr.write(reason.getTraceback())
-            self.status = BROKEN
+            self.status = EXIT_BROKEN
         self._reactor.stop()
 
     def _end(self, name: str) -> None:
