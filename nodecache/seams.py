@@ -142,15 +142,10 @@ class Readable(Protocol):
     def close(self) -> None: ...
 
 
-class Closable(Protocol):
-    async def close(self) -> None: ...
-
-
 __all__: Sequence[str] = [
     "BlobBody",
     "BlobSource",
     "BlobSourceFactory",
-    "Closable",
     "DiskPool",
     "Observe",
     "Readable",

@@ -75,10 +75,6 @@ class Narrow:
         else:
             self._writer.nudge()
 
-    def wrote(self) -> None:
-        """A job went well."""
-        self.moved()
-
     def full(self, failure: NoRoom) -> None:
         """The disk is full again, or still."""
         if self._closed:

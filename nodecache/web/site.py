@@ -116,20 +116,10 @@ class GuardedSite(Site):
         return len(self.active)
 
     def _until_over(self, deadline: Deadline) -> Deferred[None]:
-        def give_up() -> None:
-            self._over.remove(waiter)
-            waiter.callback(None)
-
         waiter: Deferred[None] = Deferred(self._over.remove)
         self._over.append(waiter)
-        timer = self.clock.callLater(deadline.remaining(self.clock.seconds()), give_up)
-
-        def stop_timer(result: Any) -> Any:
-            if timer.active():
-                timer.cancel()
-            return result
-
-        return waiter.addBoth(stop_timer)
+        left = deadline.remaining(self.clock.seconds())
+        return waiter.addTimeout(left, self.clock, lambda _result, _seconds: None)
 
     def abort_all(self) -> int:
         """Reset every connection; how many of them had an answer under way."""
