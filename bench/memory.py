@@ -22,12 +22,11 @@ import pathlib
 import shutil
 import socket
 import tempfile
-import threading
 from collections.abc import Iterator
 
 import attrs
 
-from tests.system.parts.cgroups import MemoryGroup, memory_group
+from tests.system.parts.cgroups import MemoryGroup, memory_group, polled
 from tests.system.parts.curl import fetch_all
 from tests.system.parts.hub import Hub, make_hub
 from tests.system.parts.images import Blob, Image, Pusher
@@ -45,24 +44,13 @@ class Descriptors:
 
     pid: int
     most: int = 0
-    _done: threading.Event = attrs.Factory(threading.Event)
 
     def look(self) -> None:
         self.most = max(self.most, len(os.listdir(f"/proc/{self.pid}/fd")))
 
-    def _watch(self) -> None:
-        while not self._done.wait(0.02):
-            self.look()
-
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._watch)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._done.set()
-            thread.join()
+    def watched(self) -> contextlib.AbstractContextManager[None]:
+        """Keep ``most`` up to date."""
+        return polled(self.look)
 
 
 @attrs.define

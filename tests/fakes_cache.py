@@ -397,6 +397,16 @@ def _short(name: str, reference: Reference) -> str:
     return f"{short}:{reference}"
 
 
+def open_policy(tag_ttl: float) -> Policy:
+    """Two upstreams without rules, on a machine of the usual kind."""
+    return Policy(
+        rules={"docker.io": NameRules(), "quay.io": NameRules()},
+        tag_ttl=tag_ttl,
+        offline=False,
+        platform=Platform("linux", "amd64"),
+    )
+
+
 class CacheTestCase(SynchronousTestCase):
     """A cache in front of Docker Hub and Quay, on a node of amd64."""
 
@@ -419,12 +429,7 @@ class CacheTestCase(SynchronousTestCase):
             self.store,
             self.fills,
             self,
-            Policy(
-                rules={"docker.io": NameRules(), "quay.io": NameRules()},
-                tag_ttl=self.tag_ttl,
-                offline=False,
-                platform=Platform("linux", "amd64"),
-            ),
+            open_policy(self.tag_ttl),
             clock=self.clock,
             wall=self.wall,
             observe=self.events.append,

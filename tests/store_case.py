@@ -22,7 +22,7 @@ from nodecache.reference import Digest
 from nodecache.seams import DiskPool
 from nodecache.segments import block_spans, segment_count, segment_span
 from nodecache.store import Partial, Store, StoredManifest
-from tests.fakes_disk import FaultyDisk, InlinePool
+from tests.fakes_disk import FaultyDisk, HeldPool, InlinePool
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -105,6 +105,14 @@ class StoreCase(SynchronousTestCase):
                 disk=self.disk,
             )
         )
+
+    def open_held(self) -> HeldPool:
+        """``self.store``, open over a pool whose later jobs run when the test says so."""
+        pool = HeldPool()
+        opening = self.opening(pool)
+        pool.flush()
+        self.store = self.successResultOf(opening)
+        return pool
 
     def opened(self, pool: DiskPool | None = None) -> Store:
         store = self.successResultOf(self.opening(pool))

@@ -6,14 +6,13 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from nodecache.cache import Cache, Platform, Policy
+from nodecache.cache import Cache
 from nodecache.events import PassedThrough, Source
 from nodecache.failures import BlobsMissing, NoRoom, UpstreamFailure, UpstreamKind
 from nodecache.limits import KIB, MIB
 from nodecache.reference import Digest, Repository
-from nodecache.rules import NameRules
 from nodecache.seams import BlobSource
-from tests.fakes_cache import FakeUpstream, Manifest, image
+from tests.fakes_cache import FakeUpstream, Manifest, image, open_policy
 from tests.fakes_source import Origin
 from tests.flight_case import ALPINE, BUSYBOX, QUAY, Client, FlightCase
 from tests.store_case import digest_of, some_bytes
@@ -42,12 +41,7 @@ class CacheCase(FlightCase):
             self.store,
             self.fills,
             self,
-            Policy(
-                rules={"docker.io": NameRules(), "quay.io": NameRules()},
-                tag_ttl=60.0,
-                offline=False,
-                platform=Platform("linux", "amd64"),
-            ),
+            open_policy(tag_ttl=60.0),
             clock=self.clock,
             wall=self.wall,
             observe=self.events.append,

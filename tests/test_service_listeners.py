@@ -13,17 +13,9 @@ from twisted.trial.unittest import TestCase
 from nodecache.config import parse_listen
 from nodecache.failures import ConfigError
 from nodecache.service.listeners import Listener, open_listener
+from tests.machine import has_ipv6
 
 reactor = cast(Any, _reactor)
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as made:
-            made.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 class Listening(TestCase):

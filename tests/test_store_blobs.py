@@ -11,7 +11,6 @@ from nodecache.failures import StoreFailure
 from nodecache.limits import KIB, MIB
 from nodecache.store.accounts import TOUCH
 from nodecache.store.keys import Kind, key_of
-from tests.fakes_disk import HeldPool
 from tests.store_case import StoreCase, digest_of, some_bytes
 
 EMPTY = digest_of(b"")
@@ -263,10 +262,7 @@ class CancellationTests(StoreCase):
         data = some_bytes(100)
         digest = self.put_blob(data)
         self.run_now(self.store.close())
-        pool = HeldPool()
-        opening = self.opening(pool)
-        pool.flush()
-        self.store = self.successResultOf(opening)
+        pool = self.open_held()
         before = len(os.listdir("/proc/self/fd"))
         asked: Deferred[object] = Deferred.fromCoroutine(self.store.open_blob(digest))
         asked.cancel()

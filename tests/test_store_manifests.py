@@ -10,7 +10,6 @@ from nodecache.limits import KIB
 from nodecache.reference import Digest
 from nodecache.store import StoredManifest
 from nodecache.store.accounts import TOUCH
-from tests.fakes_disk import HeldPool
 from tests.store_case import StoreCase, digest_of, manifest_of, some_bytes
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -127,10 +126,7 @@ class ManifestTests(StoreCase):
 
     def test_a_client_that_leaves_does_not_stop_the_writing(self) -> None:
         self.run_now(self.store.close())
-        pool = HeldPool()
-        opening = self.opening(pool)
-        pool.flush()
-        self.store = self.successResultOf(opening)
+        pool = self.open_held()
         writing = self.begin(self.store.write_manifest(manifest_of(BODY)))
         writing.cancel()
         self.failureResultOf(writing)

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred
 from nodecache.failures import NoRoom, StoreFailure
 from nodecache.limits import KIB, MIB, SEGMENT
 from nodecache.store import Partial
-from tests.fakes_disk import HeldPool
 from tests.store_case import StoreCase, digest_of, fill_partial, some_bytes, write_segment
 
 DATA = some_bytes(2 * SEGMENT + 100)
@@ -160,10 +159,7 @@ class ResumeTests(PartialCase):
     def test_leaving_while_it_is_opened_leaves_it_closed(self) -> None:
         self.half_filled()
         self.run_now(self.store.close())
-        pool = HeldPool()
-        opening = self.opening(pool)
-        pool.flush()
-        self.store = self.successResultOf(opening)
+        pool = self.open_held()
         before = len(os.listdir("/proc/self/fd"))
         asked: Deferred[object] = Deferred.fromCoroutine(self.store.open_partial(DIGEST))
         pool.step()
@@ -401,10 +397,7 @@ class CommitTests(PartialCase):
 
     def test_a_caller_that_leaves_does_not_stop_it(self) -> None:
         self.run_now(self.store.close())
-        pool = HeldPool()
-        opening = self.opening(pool)
-        pool.flush()
-        self.store = self.successResultOf(opening)
+        pool = self.open_held()
         reserving = self.begin(self.store.reserve(len(DATA)))
         opened = self.begin(self.store.open_partial(DIGEST))
         pool.flush()

@@ -17,6 +17,7 @@ from nodecache.upstream import guard
 from tests.fakes_http import answer, hang_up
 from tests.fakes_hub import FakeHub
 from tests.fakes_proxy import FakeProxy
+from tests.machine import has_ipv6
 from tests.upstream_kit import APP, LATEST, LAYER, UpstreamCase, read, soon
 
 
@@ -72,15 +73,6 @@ class NameTests(UpstreamCase):
             f"http://hub.test:{self.hub.registry.port}", realm_hosts=("127.0.0.1",)
         )
         self.assertEqual((await upstream.head_manifest(APP, LATEST)).digest, self.digest)
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 class IPv6Tests(UpstreamCase):

@@ -6,15 +6,33 @@ import contextlib
 import os
 import pathlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
 from tests.system.parts.processes import MissingPart
 
 _ROOT = pathlib.Path("/sys/fs/cgroup")
-#: Seconds between two readings of the memory in use.
+#: Seconds between two looks.
 _EVERY = 0.02
+
+
+@contextlib.contextmanager
+def polled(look: Callable[[], None]) -> Iterator[None]:
+    """Call ``look`` again and again, in a thread, until the block ends."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_EVERY):
+            look()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @attrs.define
@@ -24,7 +42,6 @@ class MemoryGroup:
     folder: pathlib.Path
     keys: Sequence[str]
     peak: int = 0
-    _done: threading.Event = attrs.Factory(threading.Event)
 
     def inside(self, argv: Sequence[str]) -> list[str]:
         """The command line that enters the group and then runs ``argv``."""
@@ -36,20 +53,12 @@ class MemoryGroup:
         values = {name: int(value) for name, value in (line.split() for line in lines)}
         return sum(values.get(key, 0) for key in self.keys)
 
-    def _watch(self) -> None:
-        while not self._done.wait(_EVERY):
-            self.peak = max(self.peak, self.in_use())
+    def look(self) -> None:
+        self.peak = max(self.peak, self.in_use())
 
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
+    def watched(self) -> contextlib.AbstractContextManager[None]:
         """Keep ``peak`` up to date."""
-        thread = threading.Thread(target=self._watch)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._done.set()
-            thread.join()
+        return polled(self.look)
 
 
 @contextlib.contextmanager
