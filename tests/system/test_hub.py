@@ -245,6 +245,7 @@ def test_two_upstreams_that_hold_the_same_blob_share_its_bytes(
     node = make_node(upstream=f"docker.io={hub.url},quay.io={hub.url}").start()
     image = shop.make(schema2)
     pull_by_hand(node, image)
+    until(lambda: node.metric("nodecache_fills_active") == 0, "the blobs are stored")
     mark = hub.plain.mark()
     reply = node.ask(f"{manifest_path(image)}?ns=quay.io")
     assert (reply.body, reply.headers["oci-namespace"]) == (image.manifest.body, "quay.io")

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+from functools import partial
 
 import pytest
 
@@ -221,16 +222,23 @@ def test_a_pull_can_be_followed_in_a_log_without_secrets(node: Node, shop: Shop,
     assert hub.tokens.asks
 
 
+def requests_are(node: Node, count: int) -> bool:
+    return node.metric("nodecache_requests_total", kind="blob") == count
+
+
 def test_the_admin_port_tells_health_and_what_was_done(node: Node, shop: Shop) -> None:
     assert node.admin("/healthz").status == 200
     assert node.admin("/readyz").status == 200
     of = shop.make(schema2)
     manifest = f"/v2/{of.name}/manifests/{of.tag}"
-    for _ in range(2):
+    seen = node.metric
+    for count in (1, 2):
         assert node.ask(manifest).status == 200
         assert node.ask(path_of(of)).status == 200
+        # A client has its last byte before the blob is in the store, and before it is counted.
+        until(lambda: seen("nodecache_cache_blobs") == 1, "the blob is stored")
+        until(partial(requests_are, node, count), "the request is counted")
     size = of.manifest.blobs[1].size
-    seen = node.metric
     assert seen("nodecache_requests_total", kind="blob", source="fill") == 1
     assert seen("nodecache_requests_total", kind="blob", source="disk") == 1
     assert seen("nodecache_response_bytes_total", kind="blob") == 2 * size
