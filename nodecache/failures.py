@@ -129,6 +129,40 @@ class UpstreamFailure(Failure):
         return self.kind in ABSENT_KINDS
 
 
+class PeerKind(enum.Enum):
+    """How a peer failed; the value is the metric label."""
+
+    REFUSED = "refused"  # no connection
+    TIMEOUT = "timeout"  # silence
+    CUT = "cut"  # the body ended early
+    WRONG = "wrong"  # no answer of our protocol: HTML, a wrong length, another peer's
+    ERROR = "error"  # it says that it failed (5xx), or broke off and said so
+    CORRUPT = "corrupt"  # bytes that are not those of their checksum, or of the blob
+    STRANGER = "stranger"  # it knows none of our secrets, or we none of its
+    VERSION = "version"  # another wire version
+
+
+class PeerFailure(UpstreamFailure):
+    """A peer could not give what was asked. Says nothing of the upstream, nor of the blob.
+
+    ``peer`` is the peer's node id (its address where the id is not known yet).
+    Whoever meets it asks elsewhere; it is never a client's answer.
+    """
+
+    def __init__(self, peer: str, problem: PeerKind, message: str) -> None:
+        super().__init__(_LIKE.get(problem, UpstreamKind.WRONG), message)
+        self.peer = peer
+        self.problem = problem
+
+
+_LIKE = {
+    PeerKind.REFUSED: UpstreamKind.UNREACHABLE,
+    PeerKind.TIMEOUT: UpstreamKind.TIMEOUT,
+    PeerKind.CUT: UpstreamKind.CUT,
+    PeerKind.ERROR: UpstreamKind.ERROR,
+}
+
+
 class StoreFailure(Failure):
     """The local disk could not do it (EIO, read-only, gone)."""
 

@@ -69,6 +69,43 @@ class Timeouts:
     # Data of another release goes when that has not run for this long.
     format_life: float = 604800.0
 
+    # The name of the peers is resolved this often, with jitter.
+    peer_resolve: float = 10.0
+    # One resolution of it, all names of the search list together.
+    peer_lookup: float = 5.0
+    # An address that no good answer of DNS names, and nobody has met, is forgotten after this long.
+    peer_forget: float = 90.0
+    # A connection to a peer (of the same cluster, so near).
+    peer_connect: float = 0.25
+    # Silence of a peer, before headers or within a body, until it is given up.
+    peer_silence: float = 1.5
+    # A peer that has nothing to send yet and is fetching says so this often.
+    peer_alive: float = 0.5
+    # A peer asked to fetch answers after this long that it is at it (202).
+    peer_patience: float = 1.0
+    # One segment is looked for among peers at most this long before upstream is asked.
+    peer_search: float = 6.0
+    # Upstream silent for this long: the rest of the peers is asked whether they have it.
+    peer_sweep_after: float = 2.0
+    # First pause of a peer that failed; doubles from then on.
+    peer_pause_first: float = 1.0
+    # Longest pause of a peer that failed.
+    peer_pause_last: float = 60.0
+    # A peer that sent wrong bytes is put aside for this long.
+    peer_corrupt: float = 3600.0
+    # Peers greet each other this often, to learn of changes.
+    peer_greet: float = 30.0
+    # A starting node waits this long for the first greetings before it ranks its peers.
+    peer_first: float = 1.0
+    # How far a request's time may be from ours.
+    peer_window: float = 30.0
+    # The secrets are looked at this often.
+    peer_secrets: float = 5.0
+    # A fill that only peers asked for ends after this long unasked.
+    peer_linger: float = 10.0
+    # A blob that failed its digest is fetched alone from upstream once in this time.
+    peer_repair: float = 3600.0
+
     @property
     def upstream_answer(self) -> float:
         """What upstream is given of ``answer``.
@@ -129,6 +166,28 @@ class Limits:
     scrub_rate: int = 8 * MIB
     # Memory for hot manifests.
     hot_manifest_bytes: int = 8 * MIB
+    # Bodies that this node sends to its peers at a time.
+    peer_transfers: int = 32
+    # Bodies of one segment that this node sends at a time.
+    peer_segment_transfers: int = 4
+    # Peers that wait in line for one segment; more are referred elsewhere at once.
+    peer_queue: int = 8
+    # Bytes a second that this node sends to its peers, all together.
+    peer_rate: int = 1 * GIB
+    # Connections of a fill that may ask peers at a time.
+    peer_connections_per_blob: int = 8
+    # Bodies from peers at a time for the whole node; each may hold 1 MiB unchecked.
+    peer_connections_per_node: int = 64
+    # Referrals that are followed in a row.
+    peer_referrals: int = 12
+    # Peers that are asked at a time whether they have what upstream does not give.
+    peer_sweep: int = 32
+    # Fills at a time that only peers asked for.
+    peer_fills: int = 32
+    # Open connections of peers; more are closed at once.
+    peer_clients: int = 2048
+    # Largest hello; 5,000 nodes with two addresses each fit.
+    peer_hello_bytes: int = 2 * MIB
 
 
 #: Wire constant (belongs to the peers' protocol version): bytes of a segment.
@@ -137,3 +196,6 @@ SEGMENT = 8 * MIB
 LANES = 8
 #: Wire constant: bytes under one checksum.
 CHECKSUM_BLOCK = 1 * MIB
+#: The wire version: segments, lanes, checksums, signatures and frames belong to it. Nodes
+#: of different versions share a cluster and leave each other alone.
+WIRE_VERSION = "1"

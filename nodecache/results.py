@@ -7,6 +7,8 @@ from typing import Protocol
 import attrs
 
 from nodecache.events import Source
+from nodecache.peerwire.answers import ManifestAnswer, Refusal
+from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion
 from nodecache.reference import Digest, Reference, Repository
 from nodecache.seams import BlobBody, Readable
 
@@ -102,3 +104,53 @@ class Registry(Protocol):
     async def referrers(
         self, repository: Repository, digest: Digest, artifact_type: str | None
     ) -> ListingResult: ...
+
+
+class Loan(Protocol):
+    """Bytes of a blob for a peer: those of its span are here, or come."""
+
+    @property
+    def readable(self) -> Readable:
+        """Belongs to the loan. Nothing of it is held back."""
+        ...
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def ranged(self) -> bool:
+        """Whether upstream takes ranges, as far as known (True where nobody had to ask)."""
+        ...
+
+    @property
+    def fetched(self) -> bool:
+        """Whether bytes of the span had to be fetched."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether what is missing is on its way from upstream to this very node, now."""
+        ...
+
+    def close(self) -> None:
+        """Give it back; idempotent."""
+        ...
+
+
+class PeerRegistry(Protocol):
+    """What this node does for its peers. ``asker`` is the node id of who asks.
+
+    The node's own rules come first; nothing is asked of another peer.
+    Raises nothing that a peer could cause.
+    """
+
+    async def peer_blob(self, question: BlobQuestion, asker: str) -> Loan | Refusal: ...
+
+    async def peer_has_blob(self, question: BlobQuestion) -> int | None:
+        """Size of the blob, if bytes of the span are here or on their way; nothing is begun."""
+        ...
+
+    async def peer_manifest(self, question: ManifestQuestion, asker: str) -> ManifestAnswer: ...
+
+    async def peer_suspect(self, digest: Digest, sums: dict[int, tuple[int, ...]], by: str) -> None:
+        """``by`` found that these are the CRC-32 of the 1 MiB blocks of some segments of ours."""
+        ...

@@ -64,12 +64,18 @@ class BlobBody(Protocol):
         """True for a 206; False for a 200, which starts at 0 whatever was asked."""
         ...
 
+    @property
+    def peer(self) -> str | None:
+        """Node id of the peer that sends it; None when it comes from upstream."""
+        ...
+
     def deliver(self, sink: Callable[[bytes], None]) -> Deferred[None]:
         """Start the body. Fires with None when it ended complete.
 
         Fails with UpstreamFailure: CUT (ended early), TIMEOUT (silence while
         not paused). Cancelling closes the connection. ``sink`` is called in
-        the reactor and never after the Deferred has fired.
+        the reactor and never after the Deferred has fired; that of a peer's
+        body may be called with no bytes, which says that the peer lives.
         """
         ...
 

@@ -257,6 +257,7 @@ class FakeBody:
 
     start = 0
     ranged = False
+    peer = None
 
     def __init__(self, total: int | None) -> None:
         self.total = total

@@ -199,6 +199,10 @@ class FakeBody(BlobBody):
         return self._total
 
     @property
+    def peer(self) -> None:
+        return None
+
+    @property
     def ranged(self) -> bool:
         return False
 

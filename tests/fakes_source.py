@@ -39,7 +39,9 @@ class FakeBody(BlobBody):
         total: int | None = None,
         ranged: bool = False,
         asked: Span | None = None,
+        sender: str | None = None,
     ) -> None:
+        self.sender = sender
         self.data = data
         self.asked = asked
         self.sent = 0
@@ -68,6 +70,10 @@ class FakeBody(BlobBody):
     @property
     def ranged(self) -> bool:
         return self._ranged
+
+    @property
+    def peer(self) -> str | None:
+        return self.sender
 
     @property
     def delivering(self) -> bool:

@@ -7,9 +7,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from nodecache.cache.singleflight import SingleFlight, within
 from nodecache.deadline import Deadline
 from nodecache.failures import StoreFailure, UpstreamFailure, UpstreamKind
+from nodecache.singleflight import SingleFlight, within
 
 
 class SingleFlightTests(SynchronousTestCase):

@@ -11,7 +11,6 @@ from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hints import SizeHints
 from nodecache.cache.lenient import if_possible
 from nodecache.cache.ports import BlobShelf, Fills, Flight
-from nodecache.cache.singleflight import SingleFlight, within
 from nodecache.deadline import Deadline
 from nodecache.events import Coalesced, DiskFailed, Source
 from nodecache.failures import (
@@ -24,6 +23,7 @@ from nodecache.failures import (
 from nodecache.reference import Digest, Repository
 from nodecache.results import BlobHead, BlobResult, PassThroughResult
 from nodecache.seams import Observe, Readable
+from nodecache.singleflight import SingleFlight, within
 
 
 class Blobs:

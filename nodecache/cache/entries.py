@@ -16,10 +16,10 @@ import attrs
 
 from nodecache.cache.lenient import if_possible
 from nodecache.cache.ports import Shelves
-from nodecache.cache.singleflight import SingleFlight
 from nodecache.freshness import TagEntry, newer
 from nodecache.reference import Digest, Repository, Tag
 from nodecache.seams import Observe, WallClock
+from nodecache.singleflight import SingleFlight
 
 TagKey: TypeAlias = tuple[Repository, Tag]
 

@@ -12,7 +12,6 @@ from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.lenient import if_possible
 from nodecache.cache.links import next_link, tags_link
 from nodecache.cache.ports import FetchedListing, ListingShelf, Upstream
-from nodecache.cache.singleflight import SingleFlight, within
 from nodecache.deadline import Deadline
 from nodecache.events import ServedStale, Source
 from nodecache.failures import OfflineMiss, UpstreamFailure, UpstreamKind
@@ -20,6 +19,7 @@ from nodecache.limits import Timeouts
 from nodecache.reference import Digest, Repository
 from nodecache.results import ListingResult
 from nodecache.seams import Observe, WallClock
+from nodecache.singleflight import SingleFlight, within
 from nodecache.store import StoredListing
 
 

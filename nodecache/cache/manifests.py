@@ -11,7 +11,6 @@ from nodecache.cache.hints import SizeHints
 from nodecache.cache.hot import HotManifests, Known
 from nodecache.cache.lenient import if_possible
 from nodecache.cache.ports import FetchedManifest, FoundManifest, ManifestShelf, Upstream
-from nodecache.cache.singleflight import SingleFlight, within
 from nodecache.deadline import Deadline
 from nodecache.events import Coalesced, Source
 from nodecache.failures import UpstreamFailure, UpstreamKind
@@ -19,6 +18,7 @@ from nodecache.limits import Limits
 from nodecache.reference import Digest, Reference, Repository
 from nodecache.results import ManifestResult
 from nodecache.seams import Observe
+from nodecache.singleflight import SingleFlight, within
 from nodecache.store import StoredManifest
 
 

@@ -20,7 +20,6 @@ from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hot import Known
 from nodecache.cache.manifests import Manifests, is_telling, manifest_result
 from nodecache.cache.policy import Policy
-from nodecache.cache.singleflight import SingleFlight, within
 from nodecache.deadline import Deadline
 from nodecache.events import Coalesced, ServedStale, Source, TagResolved
 from nodecache.failures import (
@@ -34,6 +33,7 @@ from nodecache.freshness import TagEntry, Verdict, judge
 from nodecache.reference import Digest, Repository, Tag
 from nodecache.results import ManifestResult
 from nodecache.seams import Observe, WallClock
+from nodecache.singleflight import SingleFlight, within
 
 
 @attrs.frozen

@@ -24,6 +24,15 @@ COUNTS = frozenset(
         "header_lines",
         "client_connections",
         "disk_threads",
+        "peer_transfers",
+        "peer_segment_transfers",
+        "peer_queue",
+        "peer_connections_per_blob",
+        "peer_connections_per_node",
+        "peer_referrals",
+        "peer_sweep",
+        "peer_fills",
+        "peer_clients",
     }
 )
 #: Values for which 0 makes sense: nothing is remembered, retried or waited for.
@@ -42,6 +51,10 @@ _MAY_BE_ZERO = frozenset(
         "redirects",
         "resumes",
         "hot_manifest_bytes",
+        "peer_queue",
+        "peer_referrals",
+        "peer_sweep",
+        "peer_linger",
     }
 )
 _COUNT_MOST = 1_000_000

@@ -42,6 +42,11 @@ class UpstreamBody:
     ranged: bool
     stream: BodyStream
 
+    @property
+    def peer(self) -> None:
+        """It comes from upstream."""
+        return None
+
     def deliver(self, sink: Callable[[bytes], None]) -> Deferred[None]:
         if self.stop_at is None:
             return self.stream.deliver(sink)
@@ -85,6 +90,11 @@ class NoBody:
     stop_at: int | None
     total: int | None
     ranged: bool
+
+    @property
+    def peer(self) -> None:
+        """It comes from upstream."""
+        return None
 
     def deliver(self, sink: Callable[[bytes], None]) -> Deferred[None]:
         del sink

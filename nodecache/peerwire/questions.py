@@ -1,0 +1,46 @@
+"""What one node asks another."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from nodecache.byteranges import Span
+from nodecache.reference import Digest, Reference, Repository
+
+
+class Mode(enum.Enum):
+    """Whoever is asked with MAY_FETCH acts as owner; nobody ever forwards."""
+
+    MAY_FETCH = "may-fetch"
+    ONLY_IF_HAVE = "only-if-have"
+
+
+@attrs.frozen
+class BlobQuestion:
+    """Bytes of a blob, within one segment.
+
+    ``size`` is that of the blob where the asker knows it (from an answer or a
+    manifest). ``seconds`` is the time the asker has left. ``verified``: only
+    from a copy whose digest was found right (asked after a mismatch).
+    """
+
+    repository: Repository
+    digest: Digest
+    span: Span
+    mode: Mode
+    seconds: float
+    size: int | None = None
+    verified: bool = False
+
+
+@attrs.frozen
+class ManifestQuestion:
+    """A manifest. ``head``: of a tag, what it means; its bytes are not wanted."""
+
+    repository: Repository
+    reference: Reference
+    mode: Mode
+    seconds: float
+    head: bool
