@@ -7,7 +7,12 @@ lanes. Both sizes are wire constants (limits.py).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+import attrs
 
 from nodecache.byteranges import RangeSet, Span
 from nodecache.limits import CHECKSUM_BLOCK, LANES, SEGMENT
@@ -46,34 +51,107 @@ def block_spans(span: Span) -> list[Span]:
     return [Span(start, min(span.stop, start + CHECKSUM_BLOCK)) for start in starts]
 
 
+@attrs.frozen
+class Spread:
+    """How what is read ahead is scattered, so that nodes which fetch together differ in order.
+
+    The choice falls among the next ``window`` missing segments. It follows from
+    ``seed`` and what is missing alone: the same question has the same answer.
+    """
+
+    seed: int
+    window: int = 32
+
+
 def next_segment(
-    total: int, present: RangeSet, taken: Collection[int], readers: Sequence[int]
+    total: int,
+    present: RangeSet,
+    taken: Collection[int],
+    readers: Sequence[int],
+    *,
+    within: RangeSet | None = None,
+    spread: Spread | None = None,
 ) -> int | None:
     """The segment to fetch next; None when all that is missing is ``taken``.
 
     ``taken`` are the segments being fetched, ``readers`` the offsets of the
-    next byte that each reader wants. First comes the segment that a reader
-    waits for, of the reader that is furthest behind; then what is missing in
-    sequence from that reader on, so that what is read ahead is what will be
-    read, and around to the start.
+    next byte that each reader wants; only bytes ``within`` are wanted, where
+    it is given. First comes the segment that a reader waits for, of the reader
+    that is furthest behind; then what is missing in sequence from that reader
+    on, so that what is read ahead is what will be read, and around to the
+    start. With ``spread`` what is read ahead is chosen from a window of that
+    sequence, from the lanes first of which the fewest segments are taken.
     """
     positions = sorted(readers)
     for position in positions:
-        wanted = present.covered_from(position)
-        if wanted < total and segment_of(wanted) not in taken:
-            return segment_of(wanted)
+        offset = present.covered_from(position)
+        if offset < total and segment_of(offset) not in taken and _holds(within, offset):
+            return segment_of(offset)
     origin = min(positions[0], total) if positions else 0
+    ahead = _open_segments(origin, total, present, taken, within)
+    if spread is None:
+        return next(ahead, None)
+    return _scattered(list(islice(ahead, spread.window)), taken, lanes(total), spread.seed)
+
+
+def _holds(within: RangeSet | None, offset: int) -> bool:
+    return within is None or within.covered_from(offset) > offset
+
+
+def _open_segments(
+    origin: int, total: int, present: RangeSet, taken: Collection[int], within: RangeSet | None
+) -> Iterator[int]:
+    """What is missing and not taken, each once, in sequence from ``origin`` on and around."""
+    seen: set[int] = set()
     for around in (Span(origin, total), Span(0, origin)):
-        for index in _missing_segments(around, present):
-            if index not in taken:
-                return index
-    return None
+        for wanted in (around,) if within is None else _common(around, within):
+            for index in _missing_segments(wanted, present):
+                if index not in seen and index not in taken:
+                    seen.add(index)
+                    yield index
+
+
+def _common(around: Span, within: RangeSet) -> Iterator[Span]:
+    """The parts of ``around`` that are ``within``, in sequence."""
+    for span in within.spans():
+        start, stop = max(span.start, around.start), min(span.stop, around.stop)
+        if start < stop:
+            yield Span(start, stop)
 
 
 def _missing_segments(within: Span, present: RangeSet) -> Iterator[int]:
     """The segments that lack bytes of ``within``, in sequence; one may come twice."""
     for gap in present.missing(within):
         yield from range(segment_of(gap.start), segment_of(gap.stop - 1) + 1)
+
+
+def _scattered(window: list[int], taken: Collection[int], lane_count: int, seed: int) -> int | None:
+    """One of ``window``, in no sequence, of a lane of which little is taken.
+
+    What the choice is drawn from changes with each draw: were each segment
+    given a rank once for all, the low ranks would go at once, the high ones
+    fill the window, and the order would soon be that of the blob.
+    """
+    if not window:
+        return None
+    busy = Counter(index % lane_count for index in taken)
+    least = min(busy[index % lane_count] for index in window)
+    idle = [index for index in window if busy[index % lane_count] == least]
+    return idle[_mixed(seed, idle[0], idle[-1], len(idle)) % len(idle)]
+
+
+def _mixed(*numbers: int) -> int:
+    """64 bits in which every bit of ``numbers`` counts (the finalizer of SplitMix64)."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & _WORD
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _WORD
+        state ^= state >> 31
+    return state
+
+
+_WORD: Final = (1 << 64) - 1
 
 
 def remaining_span(index: int, total: int, present: RangeSet) -> Span:

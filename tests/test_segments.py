@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from nodecache.byteranges import RangeSet, Span
 from nodecache.limits import CHECKSUM_BLOCK, SEGMENT
 from nodecache.segments import (
+    Spread,
     block_spans,
     lane_of,
     lanes,
@@ -200,6 +201,119 @@ def test_fetching_what_is_wanted_next_makes_the_blob_whole_segment_by_segment(
         present.add(remaining_span(index, total, present))
     assert sorted(fetched) == lacked
     assert present.is_whole(total)
+
+
+# Only some bytes are wanted
+
+
+def some(*spans: tuple[float, float]) -> RangeSet:
+    """Bytes counted in segments."""
+    return RangeSet(Span(int(start * SEGMENT), int(stop * SEGMENT)) for start, stop in spans)
+
+
+def test_only_segments_with_wanted_bytes_are_fetched() -> None:
+    """A node that lends a lane fetches that lane, not the blob."""
+    lane, total = some((1, 2), (9, 10), (17, 17.5)), 24 * SEGMENT
+    order, present = [], RangeSet()
+    while (index := next_segment(total, present, (), (), within=lane)) is not None:
+        order.append(index)
+        present.add(segment_span(index, total))
+    assert order == [1, 9, 17]
+
+
+def test_a_segment_whose_wanted_bytes_are_present_is_left_alone() -> None:
+    present = some((3, 3.5))
+    assert next_segment(9 * SEGMENT, present, (), (), within=some((3, 3.5))) is None
+    assert next_segment(9 * SEGMENT, present, (), (), within=some((3, 3.6))) == 3
+
+
+def test_a_reader_outside_of_what_is_wanted_does_not_come_first() -> None:
+    within = some((2, 3), (6, 7))
+    assert next_segment(9 * SEGMENT, RangeSet(), (), [5 * SEGMENT], within=within) == 6
+    assert next_segment(9 * SEGMENT, RangeSet(), (), [2 * SEGMENT], within=within) == 2
+    past = next_segment(9 * SEGMENT, some((2, 3)), (), [2 * SEGMENT], within=within)
+    assert past == 6
+
+
+@given(totals, presents, takens, readers, presents, st.one_of(st.none(), st.integers(0, 9)))
+def test_what_is_wanted_is_found_whatever_the_order(
+    total: int,
+    present: RangeSet,
+    taken: set[int],
+    readers: list[int],
+    within: RangeSet,
+    seed: int | None,
+) -> None:
+    clipped(present, total)
+    clipped(within, total)
+    spread = None if seed is None else Spread(seed, 4)
+    found = next_segment(total, present, taken, readers, within=within, spread=spread)
+    open_ = {
+        segment_of(gap.start) + step
+        for span in within.spans()
+        for gap in present.missing(span)
+        for step in range(segment_of(gap.stop - 1) - segment_of(gap.start) + 1)
+    } - taken
+    assert (found is None) == (not open_)
+    assert found is None or found in open_
+
+
+# Scattered
+
+
+def scattered(total: int, seed: int, *, window: int = 32) -> list[int]:
+    """The order in which a fill that fetches one segment at a time fetches the blob."""
+    order, present, size = [], RangeSet(), total * SEGMENT
+    spread = Spread(seed, window)
+    while (index := next_segment(size, present, (), (), spread=spread)) is not None:
+        order.append(index)
+        present.add(segment_span(index, size))
+    return order
+
+
+def test_the_same_seed_gives_the_same_order_and_another_one_another() -> None:
+    assert scattered(64, 1) == scattered(64, 1)
+    assert len({tuple(scattered(64, seed)) for seed in range(20)}) == 20
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_all_segments_come_and_none_far_before_its_turn(seed: int) -> None:
+    order = scattered(100, seed, window=8)
+    assert sorted(order) == list(range(100))
+    assert all(index < place + 8 for place, index in enumerate(order))
+
+
+def test_the_order_stays_scattered_to_the_end() -> None:
+    """It does not fall back into the blob's own sequence after the first window."""
+    firsts = [scattered(256, seed)[200] for seed in range(200)]
+    assert len(set(firsts)) > 20
+
+
+def test_the_segment_that_a_reader_waits_for_is_not_scattered() -> None:
+    spread = Spread(7)
+    total = 40 * SEGMENT
+    assert next_segment(total, RangeSet(), (), [5 * SEGMENT], spread=spread) == 5
+    assert next_segment(total, some((5, 9)), (), [5 * SEGMENT], spread=spread) == 9
+
+
+def test_lanes_of_which_the_fewest_segments_are_taken_come_first() -> None:
+    taken = [0, 1, 2, 3, 4, 5, 7, 8 + 6, 16 + 7]
+    for seed in range(30):
+        found = next_segment(64 * SEGMENT, RangeSet(), taken, (), spread=Spread(seed))
+        assert found is not None
+        assert found % 8 != 7
+    taken.remove(14)
+    for seed in range(30):
+        found = next_segment(64 * SEGMENT, RangeSet(), taken, (), spread=Spread(seed))
+        assert found is not None
+        assert found % 8 == 6
+
+
+def test_a_big_blob_is_looked_at_no_further_than_the_window() -> None:
+    """80 GiB: the cost of a choice does not grow with what is missing."""
+    found = next_segment(10_240 * SEGMENT, RangeSet(), (), (), spread=Spread(3, 32))
+    assert found is not None
+    assert found < 32
 
 
 # What to ask for of a segment
