@@ -1,5 +1,6 @@
 """Which nodes there are, and which of them are asked."""
 
 from nodecache.membership.peer import Address, Peer
+from nodecache.membership.target import PEER_PORT, PeerTarget, parse_peers
 
-__all__ = ["Address", "Peer"]
+__all__ = ["PEER_PORT", "Address", "Peer", "PeerTarget", "parse_peers"]
