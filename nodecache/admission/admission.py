@@ -1,0 +1,154 @@
+"""Admission of askers, by key."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+import attrs
+
+from nodecache.admission.answers import Admitted, Answer, Queued, Referred, Ticket
+from nodecache.admission.receivers import Receivers, State
+from nodecache.limits import Limits
+
+#: Keys that are remembered.
+_KEYS: Final = 4096
+#: A transfer that nobody ended counts no more after so many seconds.
+_LOST: Final = 900.0
+#: Bounds of ``Referred.retry``, and the first guess of how long a transfer takes; seconds.
+_SOONEST: Final = 0.02
+_LATEST: Final = 1.0
+_FIRST_GUESS: Final = 0.1
+#: Weight of the last duration in the mean.
+_LAST: Final = 0.2
+
+
+@attrs.define(slots=True, eq=False)
+class _Key:
+    """What is sent of one key: to whom, who waits, who got it."""
+
+    running: dict[int, Ticket] = attrs.field(factory=dict)
+    line: OrderedDict[int, Ticket] = attrs.field(factory=OrderedDict)
+    receivers: Receivers = attrs.field(factory=Receivers)
+
+
+class Admission:
+    """``now`` is seconds of one clock. Set ``slow`` and ``leaving`` as they change.
+
+    ``slow``: this node lags behind; one transfer of a key at a time.
+    ``leaving``: it is stopping; everybody is referred.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._keys: OrderedDict[str, _Key] = OrderedDict()
+        self._started: OrderedDict[int, tuple[Ticket, float]] = OrderedDict()
+        self._waiting: OrderedDict[int, Ticket] = OrderedDict()
+        self._count = 0
+        self._duration = _FIRST_GUESS
+        self.slow = False
+        self.leaving = False
+
+    def ask(self, key: str, asker: str, now: float, zone: str = "") -> Answer:
+        """``asker`` wants ``key``, of which there are bytes here or on the way."""
+        self._expire(now)
+        entry = self._entry(key)
+        if self.leaving:
+            return self._refer(entry, asker, zone)
+        ticket = self._ticket(key, asker)
+        if self._has_place(entry):
+            self._start(entry, ticket, now)
+            entry.receivers.put(asker, zone, State.GETTING)
+            return Admitted(ticket)
+        if len(entry.line) < self._limits.peer_queue:
+            entry.line[ticket.number] = self._waiting[ticket.number] = ticket
+            return Queued(ticket)
+        return self._refer(entry, asker, zone)
+
+    def refer(self, key: str, asker: str, now: float, zone: str = "") -> Referred:
+        """For one that waited in line long enough."""
+        self._expire(now)
+        return self._refer(self._entry(key), asker, zone)
+
+    def finished(self, ticket: Ticket, now: float, *, complete: bool) -> tuple[Ticket, ...]:
+        """A transfer has ended; who of those in line goes now. Idempotent."""
+        started = self._started.pop(ticket.number, None)
+        if started is None:
+            return ()
+        entry = self._entry(ticket.key)
+        entry.running.pop(ticket.number, None)
+        if complete:
+            self._duration += (now - started[1] - self._duration) * _LAST
+            entry.receivers.put(ticket.asker, "", State.WHOLE)
+        else:
+            entry.receivers.drop(ticket.asker)
+        return self._admit_waiting(now)
+
+    def given_up(self, ticket: Ticket, now: float) -> None:
+        """One in the line waits no more. Idempotent."""
+        self._expire(now)
+        self._waiting.pop(ticket.number, None)
+        entry = self._keys.get(ticket.key)
+        if entry is not None:
+            entry.line.pop(ticket.number, None)
+
+    def holders(self, key: str, most: int = 4) -> tuple[str, ...]:
+        """To whom it was given, those that have it whole first."""
+        entry = self._keys.get(key)
+        return () if entry is None else entry.receivers.surest(most)
+
+    def _entry(self, key: str) -> _Key:
+        entry = self._keys.get(key)
+        if entry is None:
+            entry = self._keys[key] = _Key()
+            self._forget()
+        self._keys.move_to_end(key)
+        return entry
+
+    def _forget(self) -> None:
+        """Of too many keys, the least recently asked of which nothing is sent."""
+        for key, entry in self._keys.items():
+            if len(self._keys) <= _KEYS:
+                return
+            if not entry.running and not entry.line:
+                del self._keys[key]
+                return
+
+    def _ticket(self, key: str, asker: str) -> Ticket:
+        self._count += 1
+        return Ticket(self._count, key, asker)
+
+    def _has_place(self, entry: _Key) -> bool:
+        most = 1 if self.slow else self._limits.peer_segment_transfers
+        return len(entry.running) < most and len(self._started) < self._limits.peer_transfers
+
+    def _start(self, entry: _Key, ticket: Ticket, now: float) -> None:
+        entry.running[ticket.number] = ticket
+        self._started[ticket.number] = ticket, now
+
+    def _admit_waiting(self, now: float) -> tuple[Ticket, ...]:
+        """Those that have waited longest, of keys that have a place."""
+        admitted = []
+        for number, ticket in list(self._waiting.items()):
+            if len(self._started) >= self._limits.peer_transfers:
+                break
+            entry = self._entry(ticket.key)
+            if self._has_place(entry):
+                del self._waiting[number], entry.line[number]
+                self._start(entry, ticket, now)
+                entry.receivers.put(ticket.asker, "", State.GETTING)
+                admitted.append(ticket)
+        return tuple(admitted)
+
+    def _refer(self, entry: _Key, asker: str, zone: str) -> Referred:
+        peers = entry.receivers.name(asker, zone)
+        retry = min(max(self._duration, _SOONEST), _LATEST)
+        return Referred(peers, retry)
+
+    def _expire(self, now: float) -> None:
+        while self._started:
+            ticket, started = next(iter(self._started.values()))
+            if now - started < _LOST:
+                return
+            del self._started[ticket.number]
+            self._entry(ticket.key).running.pop(ticket.number, None)

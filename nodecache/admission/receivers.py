@@ -1,0 +1,76 @@
+"""To whom a sender gave one thing, and who is getting it."""
+
+from __future__ import annotations
+
+import enum
+from heapq import nsmallest
+from typing import Final
+
+import attrs
+
+#: So many are named to one asker.
+NAMED: Final = 4
+
+#: So many are remembered for one key.
+_MOST: Final = 64
+
+
+class State(enum.IntEnum):
+    """How sure it is that a receiver has it; the surest is the least."""
+
+    WHOLE = 0
+    GETTING = 1
+    REFERRED = 2
+
+
+@attrs.define(slots=True, eq=False)
+class _Receiver:
+    peer: str
+    zone: str
+    state: State
+    order: int
+    children: int = 0
+
+
+class Receivers:
+    """At most 64 receivers of one key, each with the number of askers to whom it was named."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, _Receiver] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def put(self, peer: str, zone: str, state: State) -> None:
+        """A new one, or a change; of too many one that was only referred, or the oldest, goes."""
+        known = self._all.get(peer)
+        if known is not None:
+            known.state = state
+            return
+        if len(self._all) >= _MOST:
+            if state is State.REFERRED:
+                return
+            del self._all[max(self._all.values(), key=lambda one: (one.state, one.children)).peer]
+        self._count += 1
+        self._all[peer] = _Receiver(peer, zone, state, self._count)
+
+    def drop(self, peer: str) -> None:
+        """It has it not after all."""
+        self._all.pop(peer, None)
+
+    def name(self, asker: str, zone: str) -> tuple[str, ...]:
+        """Whom to name to ``asker``: of its zone first, then those with the fewest children."""
+        best = nsmallest(
+            NAMED,
+            (one for one in self._all.values() if one.peer != asker),
+            key=lambda one: (bool(zone) and one.zone != zone, one.children, one.order),
+        )
+        if best:
+            best[0].children += 1
+        return tuple(one.peer for one in best)
+
+    def surest(self, most: int) -> tuple[str, ...]:
+        """Who has it, the surest first, and of these the last."""
+        best = nsmallest(most, self._all.values(), key=lambda one: (one.state, -one.order))
+        return tuple(one.peer for one in best)

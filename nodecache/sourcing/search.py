@@ -1,0 +1,248 @@
+"""One search for one segment."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from nodecache.failures import PeerFailure, PeerKind
+from nodecache.membership import Address
+from nodecache.peerwire.answers import (
+    Elsewhere,
+    Fetching,
+    Refusal,
+    UpstreamAbsent,
+    UpstreamBroken,
+)
+from nodecache.peerwire.questions import Mode
+from nodecache.sourcing.steps import Ask, Pause, Refused, SearchBudget, Step, Upstream
+
+#: An owner and its two stand-ins.
+RANKED: Final = 3
+
+#: The part of the silence that is left which one peer may take, so that the next is asked as well.
+_SHARE: Final = 2 / 3
+
+#: Of the silence, the part after which what is left is too little to ask anybody.
+_ENOUGH: Final = 0.9
+
+_SILENT: Final = frozenset({PeerKind.TIMEOUT, PeerKind.REFUSED})
+
+
+class _Why(enum.Enum):
+    """Why a peer is asked."""
+
+    HOLDER = enum.auto()  # it is likely to have it
+    RANK = enum.auto()  # it is the owner or a stand-in
+    REFERRAL = enum.auto()  # another peer named it
+
+
+@attrs.frozen
+class _Candidate:
+    peer: str
+    mode: Mode
+    why: _Why
+    address: Address | None = None
+
+
+class Search:
+    """Whom to ask for one segment (or manifest), until somebody gives it or nobody does.
+
+    ``ranked`` are node ids, the best first (``me`` may be among them; three
+    count). ``as_owner``: a peer asked this node to fetch. ``holders`` are peers
+    known or likely to have it, the best first: one of them is asked before the
+    owner, all of them by an owner. ``asked_stand_ins``: this has been done for
+    the lane and fill. ``started`` and ``now`` are seconds of one clock.
+
+    Each ``Ask`` is followed by ``answered`` or ``failed``, unless bytes came;
+    if these break off, ``failed`` and ``next`` go on with the search.
+    """
+
+    def __init__(
+        self,
+        ranked: Sequence[str],
+        me: str,
+        *,
+        as_owner: bool,
+        holders: Sequence[str],
+        asked_stand_ins: bool,
+        started: float,
+        budget: SearchBudget,
+    ) -> None:
+        self._me = me
+        self._budget = budget
+        self._deadline = started + budget.seconds
+        self._longest = started + budget.longest
+        first = list(ranked[:RANKED])
+        self._as_owner = as_owner or first[:1] == [me]
+        self._line = deque(
+            self._asked_by_an_owner(first, holders, asked_stand_ins=asked_stand_ins)
+            if self._as_owner
+            else self._asked_by_others(first, holders)
+        )
+        self._referrals: deque[_Candidate] = deque()
+        self._asking: tuple[_Candidate, float] | None = None
+        self._again: tuple[_Candidate, float] | None = None
+        self._pause: float | None = None
+        self._end: Upstream | Refused | None = None
+        self._gone: set[str] = {me}
+        self._round: set[str] = set()
+        self._in_a_row = 0
+        self._silence = 0.0
+        self._only_if_have = False
+        self.questions = 0
+        #: Peers that were named in referrals.
+        self.referred: dict[str, Address] = {}
+
+    def _asked_by_an_owner(
+        self, first: list[str], holders: Sequence[str], *, asked_stand_ins: bool
+    ) -> list[_Candidate]:
+        likely = [_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.HOLDER) for peer in holders]
+        if asked_stand_ins:
+            return likely
+        ranks = [peer for peer in first if peer != self._me and peer not in holders]
+        return likely + [_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.RANK) for peer in ranks]
+
+    def _asked_by_others(self, first: list[str], holders: Sequence[str]) -> list[_Candidate]:
+        place = first.index(self._me) if self._me in first else RANKED
+        likely = [peer for peer in holders if peer not in first and peer != self._me][:1]
+        return [
+            *(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.HOLDER) for peer in likely),
+            *(_Candidate(peer, Mode.MAY_FETCH, _Why.RANK) for peer in first[:place]),
+            *(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.RANK) for peer in first[place + 1 :]),
+        ]
+
+    @property
+    def asked_stand_ins(self) -> bool:
+        """As an owner: all who rank have been asked whether they have it."""
+        waiting = {each.peer for each in self._line if each.why is _Why.RANK}
+        return self._as_owner and not waiting
+
+    # What is next
+
+    def next(self, now: float) -> Step:
+        """The next step. ``Upstream`` and ``Refused`` are final."""
+        if self._end is None and self._is_spent(now):
+            self._end = Upstream()
+        if self._end is not None:
+            return self._end
+        if self._pause is not None:
+            return self._paused(now)
+        candidate = self._referral()
+        if candidate is None and self._again is not None:
+            self._come_back()
+            return self._paused(now)
+        candidate = candidate or self._in_line()
+        if candidate is None:
+            self._end = Upstream()
+            return self._end
+        return self._ask(candidate, now)
+
+    def _is_spent(self, now: float) -> bool:
+        return (
+            now >= min(self._deadline, self._longest)
+            or self._silence >= self._budget.silence * _ENOUGH
+            or self.questions >= self._budget.questions
+        )
+
+    def _paused(self, now: float) -> Pause:
+        pause, self._pause = self._pause or 0.0, None
+        left = min(self._deadline, self._longest) - now
+        return Pause(min(max(pause, self._budget.pause), left))
+
+    def _referral(self) -> _Candidate | None:
+        while self._referrals and self._in_a_row < self._budget.referrals:
+            candidate = self._referrals.popleft()
+            if candidate.peer not in self._gone and candidate.peer not in self._round:
+                self._in_a_row += 1
+                return candidate
+        self._referrals.clear()
+        return None
+
+    def _in_line(self) -> _Candidate | None:
+        while self._line:
+            candidate = self._line.popleft()
+            if candidate.peer not in self._gone:
+                mode = Mode.ONLY_IF_HAVE if self._only_if_have else candidate.mode
+                return attrs.evolve(candidate, mode=mode)
+        return None
+
+    def _ask(self, candidate: _Candidate, now: float) -> Ask:
+        self._round.add(candidate.peer)
+        self._asking = candidate, now
+        self.questions += 1
+        left = self._budget.silence - self._silence
+        silence = left * _SHARE if left > self._budget.silence / 2 else left
+        return Ask(candidate.peer, candidate.mode, silence, candidate.address)
+
+    def _come_back(self) -> None:
+        """To the peer that named others, now that all of them have been asked."""
+        assert self._again is not None
+        candidate, self._pause = self._again
+        self._again = None
+        self._begin_round(candidate)
+
+    def _begin_round(self, candidate: _Candidate) -> None:
+        self._round.clear()
+        self._in_a_row = 0
+        self._line.appendleft(candidate)
+
+    # What came of it
+
+    def answered(self, peer: str, refusal: Refusal, now: float) -> None:
+        """``peer``, which was asked, gives no bytes; this is why."""
+        candidate = self._taken(peer)
+        if candidate is None:
+            return
+        match refusal:
+            case Fetching(retry):
+                self._deadline = max(self._deadline, now + self._budget.seconds)
+                self._pause = retry
+                self._begin_round(candidate)
+            case Elsewhere():
+                self._go_elsewhere(candidate, refusal)
+            case UpstreamAbsent() if candidate.mode is Mode.MAY_FETCH:
+                self._end = Refused(refusal)
+            case UpstreamBroken() if candidate.mode is Mode.MAY_FETCH:
+                self._gone.add(peer)
+                self._only_if_have = True
+            case _:
+                self._gone_unless_referred(candidate)
+
+    def failed(self, peer: str, failure: PeerFailure, now: float) -> None:
+        """``peer`` was asked in vain, or broke off; it is not asked again."""
+        self._gone.add(peer)
+        if self._asking is None or self._asking[0].peer != peer:
+            return
+        if failure.problem in _SILENT:
+            self._silence += max(0.0, now - self._asking[1])
+        self._taken(peer)
+
+    def _taken(self, peer: str) -> _Candidate | None:
+        if self._asking is None or self._asking[0].peer != peer:
+            return None
+        candidate, _ = self._asking
+        self._asking = None
+        if self._again is not None and self._again[0].peer in self._gone:
+            self._again = None
+        return candidate
+
+    def _go_elsewhere(self, candidate: _Candidate, refusal: Elsewhere) -> None:
+        """Its referrals come next, in its order; then it is asked again itself."""
+        named = [(peer, address) for peer, address in refusal.peers if peer not in self._gone]
+        self.referred.update(named)
+        for peer, address in reversed(named):
+            self._referrals.appendleft(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.REFERRAL, address))
+        if refusal.leaving:
+            self._gone.add(candidate.peer)
+        elif candidate.why is _Why.RANK or (self._as_owner and candidate.why is _Why.HOLDER):
+            self._again = candidate, refusal.retry
+
+    def _gone_unless_referred(self, candidate: _Candidate) -> None:
+        """One that is just getting it may be named again later, and have it then."""
+        if candidate.why is not _Why.REFERRAL:
+            self._gone.add(candidate.peer)

@@ -1,0 +1,322 @@
+"""Whom a search asks, in which order, and that it always ends."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodecache.failures import PeerFailure, PeerKind, UpstreamKind
+from nodecache.limits import Limits, Timeouts
+from nodecache.membership import Address
+from nodecache.peerwire.answers import (
+    Absent,
+    Denied,
+    Elsewhere,
+    Fetching,
+    Refusal,
+    UpstreamAbsent,
+    UpstreamBroken,
+)
+from nodecache.peerwire.questions import Mode
+from nodecache.sourcing import Ask, Pause, Refused, Search, SearchBudget, Step, Upstream
+
+BUDGET = SearchBudget.of(Timeouts(), Limits())
+MAY, HAVE = Mode.MAY_FETCH, Mode.ONLY_IF_HAVE
+RANKS = ["owner", "second", "third", "fourth"]
+GONE = UpstreamAbsent(UpstreamKind.NOT_FOUND, "no such blob", 404)
+ABSENT = Absent()
+BROKEN = UpstreamBroken(UpstreamKind.ERROR, "503", 503)
+
+
+def search(
+    ranked: list[str] = RANKS,
+    me: str = "me",
+    *,
+    as_owner: bool = False,
+    holders: tuple[str, ...] = (),
+    asked_stand_ins: bool = False,
+    budget: SearchBudget = BUDGET,
+) -> Search:
+    return Search(
+        ranked,
+        me,
+        as_owner=as_owner,
+        holders=holders,
+        asked_stand_ins=asked_stand_ins,
+        started=0.0,
+        budget=budget,
+    )
+
+
+def elsewhere(*peers: str, retry: float = 0.1, leaving: bool = False) -> Elsewhere:
+    return Elsewhere(retry, tuple((peer, Address("10.0.0.1", 5001)) for peer in peers), leaving)
+
+
+def failure(peer: str, problem: PeerKind = PeerKind.CUT) -> PeerFailure:
+    return PeerFailure(peer, problem, "broke")
+
+
+def asked(step: Step) -> tuple[str, Mode]:
+    assert isinstance(step, Ask), step
+    return step.peer, step.mode
+
+
+def questions(searched: Search, refusal: Refusal = ABSENT) -> list[tuple[str, Mode]]:
+    """Whom it asks when everybody gives the same answer."""
+    order = []
+    while isinstance(step := searched.next(0.0), Ask):
+        order.append(asked(step))
+        searched.answered(step.peer, refusal, 0.0)
+    assert step == Upstream()
+    return order
+
+
+# The order
+
+
+def test_the_owner_is_asked_then_its_stand_ins_then_upstream() -> None:
+    assert questions(search()) == [("owner", MAY), ("second", MAY), ("third", MAY)]
+
+
+def test_a_stand_in_asks_those_before_it_to_fetch_and_the_one_behind_whether_it_has_it() -> None:
+    assert questions(search(me="second")) == [("owner", MAY), ("third", HAVE)]
+    assert questions(search(me="third")) == [("owner", MAY), ("second", MAY)]
+
+
+def test_an_owner_asks_nobody_to_fetch() -> None:
+    assert questions(search(me="owner")) == [("second", HAVE), ("third", HAVE)]
+    assert questions(search(as_owner=True)) == [(peer, HAVE) for peer in RANKS[:3]]
+    assert questions(search(me="second", as_owner=True)) == [("owner", HAVE), ("third", HAVE)]
+
+
+def test_an_owner_asks_its_stand_ins_once_for_a_lane() -> None:
+    first = search(me="owner")
+    assert not first.asked_stand_ins
+    questions(first)
+    assert first.asked_stand_ins
+    assert questions(search(me="owner", asked_stand_ins=True)) == []
+
+
+def test_an_owner_asks_all_holders_first() -> None:
+    order = questions(search(me="owner", holders=("a", "b", "third")))
+    assert order == [("a", HAVE), ("b", HAVE), ("third", HAVE), ("second", HAVE)]
+
+
+def test_a_node_alone_goes_upstream() -> None:
+    assert questions(search([])) == []
+    assert questions(search(["me"])) == []
+
+
+# A peer that lives
+
+
+def test_a_peer_that_is_fetching_is_asked_again_after_the_time_it_names() -> None:
+    searched = search()
+    searched.next(0.0)
+    searched.answered("owner", Fetching(0.5), 1.0)
+    assert searched.next(1.0) == Pause(0.5)
+    assert asked(searched.next(1.5)) == ("owner", MAY)
+
+
+def test_a_peer_that_is_fetching_is_waited_for_longer_than_a_search_lasts() -> None:
+    searched, now = search(), 0.0
+    while isinstance(step := searched.next(now), Ask | Pause):
+        if isinstance(step, Ask):
+            assert step.peer == "owner"
+            searched.answered("owner", Fetching(0.0), now)
+        now += 1.0
+    assert BUDGET.seconds < now <= BUDGET.longest + 1.0
+
+
+def test_referrals_are_followed_in_order_and_then_the_owner_is_asked_again() -> None:
+    searched = search()
+    searched.next(0.0)
+    searched.answered("owner", elsewhere("a", "me", "b"), 0.0)
+    assert asked(searched.next(0.0)) == ("a", HAVE)
+    searched.answered("a", elsewhere("c", "b"), 0.0)
+    assert asked(searched.next(0.0)) == ("c", HAVE)
+    searched.answered("c", Absent(), 0.0)
+    assert asked(searched.next(0.0)) == ("b", HAVE)
+    searched.answered("b", elsewhere("a", "c"), 0.0)
+    assert searched.next(0.0) == Pause(0.1)
+    assert asked(searched.next(0.1)) == ("owner", MAY)
+    assert set(searched.referred) == {"a", "b", "c"}
+
+
+def test_no_more_than_twelve_referrals_are_followed_in_a_row() -> None:
+    searched = search()
+    searched.next(0.0)
+    searched.answered("owner", elsewhere("p0"), 0.0)
+    for number in range(12):
+        assert asked(searched.next(0.0)) == (f"p{number}", HAVE)
+        searched.answered(f"p{number}", elsewhere(f"p{number + 1}"), 0.0)
+    assert searched.next(0.0) == Pause(0.1)
+    assert asked(searched.next(0.1)) == ("owner", MAY)
+
+
+def test_a_peer_that_is_leaving_is_not_asked_again_but_its_referrals_are() -> None:
+    searched = search()
+    searched.next(0.0)
+    searched.answered("owner", elsewhere("a", "owner", leaving=True), 0.0)
+    assert asked(searched.next(0.0)) == ("a", HAVE)
+    searched.answered("a", Absent(), 0.0)
+    assert asked(searched.next(0.0)) == ("second", MAY)
+
+
+def test_a_pause_is_never_so_short_that_it_would_spin() -> None:
+    searched = search()
+    searched.next(0.0)
+    searched.answered("owner", elsewhere(retry=0.0), 0.0)
+    assert searched.next(0.0) == Pause(BUDGET.pause)
+
+
+# What upstream said to others
+
+
+def test_upstreams_absence_is_an_answer() -> None:
+    searched = search()
+    searched.next(0.0)
+    searched.answered("owner", GONE, 0.0)
+    assert searched.next(0.0) == Refused(GONE)
+    assert searched.next(99.0) == Refused(GONE)
+
+
+def test_upstreams_absence_from_a_peer_that_was_not_to_fetch_says_nothing() -> None:
+    assert questions(search(me="owner"), GONE) == [("second", HAVE), ("third", HAVE)]
+
+
+def test_where_upstream_fails_for_the_owner_nobody_else_is_made_to_ask_it() -> None:
+    order = questions(search(), BROKEN)
+    assert order == [("owner", MAY), ("second", HAVE), ("third", HAVE)]
+
+
+@pytest.mark.parametrize("refusal", [Denied("by rule"), Absent()])
+def test_a_peer_that_can_not_is_passed_over(refusal: Refusal) -> None:
+    assert questions(search(), refusal) == [("owner", MAY), ("second", MAY), ("third", MAY)]
+
+
+# What it may spend
+
+
+def test_a_peer_that_failed_is_not_asked_again() -> None:
+    searched = search()
+    searched.next(0.0)
+    searched.failed("owner", failure("owner"), 0.0)
+    assert asked(searched.next(0.0)) == ("second", MAY)
+    searched.answered("second", elsewhere("owner", "a"), 0.0)
+    assert asked(searched.next(0.0)) == ("a", HAVE)
+
+
+def test_silence_is_bounded_over_the_whole_search() -> None:
+    searched, now, silences = search(), 0.0, []
+    while isinstance(step := searched.next(now), Ask):
+        silences.append(step.silence)
+        now += step.silence
+        searched.failed(step.peer, failure(step.peer, PeerKind.TIMEOUT), now)
+    assert silences == pytest.approx([1.0, 0.5])
+    assert now == pytest.approx(BUDGET.silence)
+
+
+def test_after_a_silent_owner_its_stand_in_is_still_asked() -> None:
+    """Else a frozen owner would send the whole herd upstream."""
+    searched = search()
+    first = searched.next(0.0)
+    assert isinstance(first, Ask)
+    searched.failed("owner", failure("owner", PeerKind.TIMEOUT), first.silence)
+    assert asked(searched.next(first.silence)) == ("second", MAY)
+
+
+def test_the_whole_search_is_bounded() -> None:
+    searched = search()
+    searched.next(0.0)
+    searched.answered("owner", elsewhere(retry=60.0), BUDGET.seconds - 1.0)
+    assert searched.next(BUDGET.seconds - 1.0) == Pause(1.0)
+    assert searched.next(BUDGET.seconds) == Upstream()
+    assert searched.next(0.0) == Upstream()
+
+
+def test_a_body_that_breaks_off_goes_on_with_the_next_peer() -> None:
+    searched = search()
+    searched.next(0.0)
+    searched.failed("owner", failure("owner"), 100.0)
+    assert searched.next(1.0) != Upstream()
+
+
+names = st.sampled_from([*RANKS, "me", *"abcdefghij"])
+retries = st.floats(0, 2)
+refusals = st.one_of(
+    st.builds(Fetching, retries),
+    st.builds(
+        lambda retry, peers, leaving: elsewhere(*peers, retry=retry, leaving=leaving),
+        retries,
+        st.lists(names, max_size=4),
+        st.booleans(),
+    ),
+    st.sampled_from([Absent(), GONE, Denied("no"), BROKEN]),
+    st.sampled_from(list(PeerKind)),
+)
+
+
+@attrs.define
+class Watched:
+    """What one search did, from its start to its end."""
+
+    asks: list[Ask]
+    failed: set[str]
+    silence: float
+    seconds: float
+
+
+@given(
+    ranked=st.lists(names, unique=True, max_size=5),
+    me=st.sampled_from(["me", "owner", "second"]),
+    as_owner=st.booleans(),
+    holders=st.lists(names, unique=True, max_size=5),
+    asked_stand_ins=st.booleans(),
+    script=st.lists(st.tuples(refusals, st.floats(0, 0.3)), min_size=1, max_size=8),
+)
+def test_whatever_the_peers_say_it_ends_within_its_budget_without_going_in_a_circle(
+    ranked: list[str],
+    me: str,
+    as_owner: bool,
+    holders: list[str],
+    asked_stand_ins: bool,
+    script: list[tuple[Refusal | PeerKind, float]],
+) -> None:
+    searched = Search(
+        ranked,
+        me,
+        as_owner=as_owner,
+        holders=holders,
+        asked_stand_ins=asked_stand_ins,
+        started=0.0,
+        budget=BUDGET,
+    )
+    seen, now, turn = Watched([], set(), 0.0, 0.0), 0.0, 0
+    while not isinstance(step := searched.next(now), Upstream | Refused):
+        if isinstance(step, Pause):
+            assert step.seconds > 0
+            now += step.seconds
+            continue
+        assert step.peer not in seen.failed
+        assert step.peer != me
+        seen.asks.append(step)
+        refusal, seconds = script[turn % len(script)]
+        turn += 1
+        if isinstance(refusal, PeerKind):
+            seconds = step.silence if refusal is PeerKind.TIMEOUT else min(seconds, step.silence)
+            now += seconds
+            seen.failed.add(step.peer)
+            seen.silence += seconds if refusal in {PeerKind.TIMEOUT, PeerKind.REFUSED} else 0.0
+            searched.failed(step.peer, PeerFailure(step.peer, refusal, "broke"), now)
+        else:
+            now += seconds
+            searched.answered(step.peer, refusal, now)
+    assert len(seen.asks) == searched.questions <= BUDGET.questions
+    assert seen.silence <= BUDGET.silence + 1e-6
+    assert now <= BUDGET.longest + 1.0
+    if as_owner or ranked[:1] == [me]:
+        assert all(ask.mode is HAVE for ask in seen.asks)
+    assert searched.next(now) == step
