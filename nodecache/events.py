@@ -331,13 +331,14 @@ class DiscoveryFailed(Event):
 class PeerSuspected(Event):
     """A sender's bytes differed from those of the digest, or we were told so of ours.
 
-    ``by`` is the node that found it; ``segments`` the numbers of the segments.
+    ``whose`` is theirs or ours; ``peer`` is the sender, or the one that told
+    us; ``segments`` are the numbers of the segments.
     """
 
     name: ClassVar[str] = "peer_suspected"
     level: ClassVar[Level] = Level.ERROR
     peer: str
-    by: str
+    whose: str
     digest: str
     segments: str
 

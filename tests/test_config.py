@@ -24,10 +24,10 @@ from nodecache.config import (
     parse_listen,
     render_table,
 )
-from nodecache.config.keys import NO_SHARING
 from nodecache.config.tables import COUNTS
 from nodecache.failures import ConfigError
 from nodecache.limits import GIB, KIB, MIB, Limits, Timeouts
+from nodecache.membership.target import PeerTarget
 from nodecache.rules import NameRules
 
 FILE = "nodecache.toml"
@@ -69,6 +69,12 @@ def test_the_defaults_are_what_the_documents_promise() -> None:
         "listen": "localhost:5000",
         "admin_listen": "localhost:5002",
         "upstreams": (HUB,),
+        "peers": None,
+        "peer_listen": None,
+        "node_id": None,
+        "node_address": (),
+        "zone": "",
+        "peer_secret_file": None,
         "max_size": None,
         "min_free": SizeSetting(percent=20),
         "tag_ttl": 60.0,
@@ -90,6 +96,12 @@ EVERY: dict[str, tuple[str, str, object]] = {
         '["quay.io=https://quay.io"]',
         (UpstreamSettings("quay.io", "https://quay.io"),),
     ),
+    "peer_listen": ("[::]:7001", '"[::]:7001"', "[::]:7001"),
+    "peers": ("nodecache:7", '"nodecache:7"', PeerTarget("nodecache", 7)),
+    "node_id": ("node-1.example", '"node-1.example"', "node-1.example"),
+    "node_address": ("10.0.0.1,fd00::1", '["10.0.0.1", "fd00::1"]', ("10.0.0.1", "fd00::1")),
+    "zone": ("eu-1a", '"eu-1a"', "eu-1a"),
+    "peer_secret_file": ("/secrets/peers", '"/secrets/peers"', "/secrets/peers"),
     "max_size": ("20GiB", '"20GiB"', SizeSetting(bytes=20 * GIB)),
     "min_free": ("15%", '"15%"', SizeSetting(percent=15)),
     "tag_ttl": ("5m", '"5m"', 300.0),
@@ -103,11 +115,24 @@ WRONG: dict[str, tuple[str, str]] = {
     "listen": ("5000", "5000"),
     "admin_listen": ("localhost:99999", '"localhost:99999"'),
     "upstream": ("quay.io", '["quay.io"]'),
+    "peer_listen": ("5001", "5001"),
+    "peers": ("node cache", '"node cache"'),
+    "node_id": ("node 1", '"node 1"'),
+    "node_address": ("localhost", '["localhost"]'),
+    "zone": ("eu 1a", '"eu 1a"'),
+    "peer_secret_file": ("a\0b", '"a\\u0000b"'),
     "max_size": ("20 cats", '"20 cats"'),
     "min_free": ("101%", '"101%"'),
     "tag_ttl": ("soon", '"soon"'),
     "offline": ("maybe", '"maybe"'),
     "log_format": ("xml", '"xml"'),
+}
+
+#: Settings without which one makes no sense, as flags; these have tests of their own
+#: (test_config_sharing.py).
+COMPANY: dict[str, dict[str, object]] = {
+    "peers": {"peer_secret_file": "/secrets/peers"},
+    "peer_listen": {"peers": "nodecache", "peer_secret_file": "/secrets/peers"},
 }
 
 
@@ -124,10 +149,11 @@ def read(settings: Settings, name: str) -> object:
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
 def test_every_setting_can_be_given_as_flag_as_variable_and_in_the_file(key: Key) -> None:
     text, toml, value = EVERY[key.name]
+    company = COMPANY.get(key.name, {})
     ways = {
-        Origin.FLAG: given_as(flags={key.name: text}),
-        Origin.ENVIRONMENT: given_as(environ={key.environment: text}),
-        Origin.FILE: given_as(toml=f"{key.name} = {toml}"),
+        Origin.FLAG: given_as(flags={**company, key.name: text}),
+        Origin.ENVIRONMENT: given_as(company, environ={key.environment: text}),
+        Origin.FILE: given_as(company, toml=f"{key.name} = {toml}"),
     }
     for origin, loaded in ways.items():
         assert read(loaded.settings, key.name) == value
@@ -139,11 +165,13 @@ def test_every_setting_can_be_given_as_flag_as_variable_and_in_the_file(key: Key
 def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file(key: Key) -> None:
     text, toml, value = EVERY[key.name]
     bad, bad_toml = WRONG[key.name]
-    flag = given_as({key.name: text}, {key.environment: bad}, f"{key.name} = {bad_toml}")
+    company = COMPANY.get(key.name, {})
+    file = f"{key.name} = {bad_toml}"
+    flag = given_as({**company, key.name: text}, {key.environment: bad}, file)
     assert read(flag.settings, key.name) == value
-    variable = given_as({key.name: None}, {key.environment: text}, f"{key.name} = {bad_toml}")
+    variable = given_as({**company, key.name: None}, {key.environment: text}, file)
     assert read(variable.settings, key.name) == value
-    blank = given_as({}, {key.environment: " "}, f"{key.name} = {toml}")
+    blank = given_as(company, {key.environment: " "}, f"{key.name} = {toml}")
     assert read(blank.settings, key.name) == value
 
 
@@ -174,6 +202,12 @@ def test_names_are_the_fixed_ones() -> None:
         ("--listen", "NODECACHE_LISTEN"),
         ("--admin-listen", "NODECACHE_ADMIN_LISTEN"),
         ("--upstream", "NODECACHE_UPSTREAMS"),
+        ("--peer-listen", "NODECACHE_PEER_LISTEN"),
+        ("--peers", "NODECACHE_PEERS"),
+        ("--node-id", "NODECACHE_NODE_ID"),
+        ("--node-address", "NODECACHE_NODE_ADDRESS"),
+        ("--zone", "NODECACHE_ZONE"),
+        ("--peer-secret-file", "NODECACHE_PEER_SECRET_FILE"),
         ("--max-size", "NODECACHE_MAX_SIZE"),
         ("--min-free", "NODECACHE_MIN_FREE"),
         ("--tag-ttl", "NODECACHE_TAG_TTL"),
@@ -237,11 +271,9 @@ def test_the_cap_is_the_smaller_of_a_fifth_of_the_disk_and_100_gib_unless_given(
             'nodecache.toml: upstreams."quay.io".cafile: unknown key (did you mean ca_file?)',
         ),
         (
-            "peers = 'nodecache'",
-            "nodecache.toml: peers: sharing between nodes is not in this release",
+            "[peers]\nx = 1",
+            'nodecache.toml: peers: a table is not a table with "names" alone',
         ),
-        ("[peers]\nx = 1", "nodecache.toml: peers: sharing between nodes is not in this release"),
-        ("zone = 'a'", "nodecache.toml: zone: sharing between nodes is not in this release"),
     ],
 )
 def test_a_file_that_says_something_unknown_is_refused(toml: str, message: str) -> None:
@@ -255,9 +287,6 @@ def test_what_is_no_toml_is_refused(toml: str) -> None:
 
 def test_an_unknown_flag_is_refused() -> None:
     assert complaint(flags={"colour": "red"}) == "--colour: unknown setting"
-    assert complaint(flags={"node_id": "n1"}) == (
-        "--node-id: sharing between nodes is not in this release"
-    )
 
 
 def test_unknown_variables_are_named_in_a_warning_without_their_values() -> None:
@@ -266,7 +295,6 @@ def test_unknown_variables_are_named_in_a_warning_without_their_values() -> None
         environ={
             "NODECACHE_TAGTTL": "secret",
             "NODECACHE_COLOUR": "secret",
-            "NODECACHE_PEERS": "secret",
             "NODECACHE_CONFIG": "used elsewhere",
             "PATH": "/bin",
         }
@@ -274,7 +302,6 @@ def test_unknown_variables_are_named_in_a_warning_without_their_values() -> None
     assert loaded.settings == Settings()
     assert loaded.warnings == (
         "NODECACHE_COLOUR in the environment is ignored: unknown setting",
-        f"NODECACHE_PEERS in the environment is ignored: {NO_SHARING}",
         f"NODECACHE_TAGTTL in the environment is ignored: unknown setting {hint}",
     )
 

@@ -6,6 +6,13 @@ from collections.abc import Callable
 
 import attrs
 
+from nodecache.config.sharing import (
+    read_addresses,
+    read_node_id,
+    read_peer_listen,
+    read_peers,
+    read_zone,
+)
 from nodecache.config.values import (
     one_of,
     read_boolean,
@@ -60,10 +67,46 @@ KEYS: tuple[Key, ...] = (
     Key("listen", "localhost:5000", "the mirror, for this node's runtime", read_listen),
     Key("admin_listen", "localhost:5002", "metrics and health, read-only", read_listen),
     UPSTREAM,
+    Key(
+        "peer_listen",
+        "off; [::]:5001 once `--peers` is set",
+        "what the other nodes talk to",
+        read_peer_listen,
+    ),
+    Key(
+        "peers",
+        "none",
+        "the other nodes: a headless service `NAME[:PORT]` (A and AAAA), or `IP:PORT,…`",
+        read_peers,
+    ),
+    Key(
+        "node_id",
+        "kept in the data folder",
+        "stable name of this node (the Kubernetes node name)",
+        read_node_id,
+    ),
+    Key(
+        "node_address",
+        "found from the peer list",
+        "this node's own address(es) among the peers, with commas",
+        read_addresses,
+    ),
+    Key(
+        "zone",
+        "none",
+        "told to peers; nearer peers are preferred where there is a choice",
+        read_zone,
+    ),
+    Key(
+        "peer_secret_file",
+        "none",
+        "secrets of the cluster, one a line: the first signs, all are accepted; `--peers` needs it",
+        read_text,
+    ),
     Key("max_size", "the smaller of 20% and 100GiB", "cap of the cache", read_size),
     Key("min_free", "20%", "floor of free disk, always kept", read_size),
     Key("tag_ttl", "60s", "a tag is asked again upstream after this", read_duration),
-    Key("offline", "false", "never ask upstream", read_boolean),
+    Key("offline", "false", "never ask upstream, nor make a peer ask", read_boolean),
     Key(
         "log_format",
         "json; console on a terminal",
@@ -74,10 +117,6 @@ KEYS: tuple[Key, ...] = (
 
 #: Variables that are read elsewhere: the command line's own.
 OTHER_VARIABLES = frozenset({"NODECACHE_CONFIG"})
-
-#: Settings of a later release, by name: refused by that reason, not as a typing error.
-SHARING = frozenset({"peers", "peer_listen", "node_id", "node_address", "zone", "peer_secret_file"})
-NO_SHARING = "sharing between nodes is not in this release"
 
 
 def render_table() -> str:

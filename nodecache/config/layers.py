@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import attrs
 
-from nodecache.config.keys import KEYS, NO_SHARING, OTHER_VARIABLES, SHARING, Key
+from nodecache.config.keys import KEYS, OTHER_VARIABLES, Key
 from nodecache.config.settings import Origin
 from nodecache.config.values import shown
 from nodecache.failures import ConfigError
@@ -76,8 +76,6 @@ class Table:
         for key in self.values:
             if key in names:
                 continue
-            if not self.path and key in SHARING:
-                raise ConfigError(f"{self.where(key)}: {NO_SHARING}")
             raise ConfigError(f"{self.where(key)}: unknown key{_suggestion(key, names)}")
 
 
@@ -117,8 +115,7 @@ class Layers:
         for name in self.flags:
             if name not in names:
                 flag = f"--{name.replace('_', '-')}"
-                reason = NO_SHARING if name in SHARING else "unknown setting"
-                raise ConfigError(f"{flag}: {reason}")
+                raise ConfigError(f"{flag}: unknown setting")
         self.document.refuse_unknown([*names, *TABLES])
 
     def warnings(self) -> tuple[str, ...]:
@@ -128,9 +125,7 @@ class Layers:
         injected = [name for name in unknown if _INJECTED.fullmatch(name)]
         lines = []
         for name in unknown:
-            if name[len(PREFIX) :].lower() in SHARING:
-                lines.append(f"{name} in the environment is ignored: {NO_SHARING}")
-            elif name not in injected:
+            if name not in injected:
                 reason = f"unknown setting{_suggestion(name, known)}"
                 lines.append(f"{_quoted(name)} in the environment is ignored: {reason}")
         if injected:

@@ -12,6 +12,7 @@ import attrs
 
 from nodecache.config.units import format_size, parse_bytes, parse_percent
 from nodecache.limits import GIB, Limits, Timeouts
+from nodecache.membership.target import PeerTarget
 from nodecache.reference import DOCKER_HUB
 from nodecache.rules import NameRules
 
@@ -125,6 +126,11 @@ class UpstreamSettings:
 
 DOCKER_HUB_UPSTREAM: Final = UpstreamSettings(DOCKER_HUB, DOCKER_HUB_URL)
 
+#: What ``peer_listen`` is once there are peers.
+DEFAULT_PEER_LISTEN: Final = "[::]:5001"
+#: A value of ``peer_listen``.
+OFF: Final = "off"
+
 #: What ``max_size`` is when nothing is said: the smaller of the two.
 DEFAULT_MAX_PERCENT: Final = SizeSetting(percent=20)
 DEFAULT_MAX_BYTES: Final = 100 * GIB
@@ -142,6 +148,12 @@ class Settings:
     listen: str = "localhost:5000"
     admin_listen: str = "localhost:5002"
     upstreams: tuple[UpstreamSettings, ...] = (DOCKER_HUB_UPSTREAM,)
+    peers: PeerTarget | None = None
+    peer_listen: str | None = None
+    node_id: str | None = None
+    node_address: tuple[str, ...] = ()
+    zone: str = ""
+    peer_secret_file: str | None = None
     max_size: SizeSetting | None = None
     min_free: SizeSetting = SizeSetting(percent=20)
     tag_ttl: float = 60.0
@@ -151,6 +163,13 @@ class Settings:
     limits: Limits = attrs.field(factory=Limits)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     origins: Mapping[str, Origin] = attrs.field(factory=dict, eq=False, repr=False)
+
+    @property
+    def peer_address(self) -> str | None:
+        """``HOST:PORT`` of the port for peers; None where there is none."""
+        if self.peer_listen == OFF or (self.peer_listen is None and self.peers is None):
+            return None
+        return self.peer_listen or DEFAULT_PEER_LISTEN
 
     def cap(self, disk_total: int) -> int:
         """The cache's cap in bytes, on a disk of ``disk_total`` bytes."""

@@ -20,6 +20,7 @@ from prometheus_client import (
 from nodecache.events import Event
 from nodecache.metrics.faults import Faults
 from nodecache.metrics.fetching import Fills, RateLimit, Upstream
+from nodecache.metrics.peers import Cluster, Peers
 from nodecache.metrics.room import Description
 from nodecache.metrics.serving import Cache, Requests
 
@@ -37,7 +38,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own gap
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        kinds = (Requests, Cache, Fills, Upstream, RateLimit, Faults)
+        kinds = (Requests, Cache, Fills, Upstream, RateLimit, Peers, Cluster, Faults)
         self._rooms = [kind(self.registry) for kind in kinds]
         self._takers: dict[type[Event], Callable[[Any], None]] = {}
         for room in self._rooms:
