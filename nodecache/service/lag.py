@@ -1,0 +1,66 @@
+"""Does the reactor turn in time? A node that is slow itself says so, and is asked less.
+
+A tick every tenth of a second, and how late each one came. When a good part
+of the last ticks came late the node is *busy*, until hardly any does. A tick
+that is later than a second tells of a process that was stopped as a whole
+(SIGSTOP, a suspended machine): that is no slowness, but whatever was waited
+for meanwhile is nobody's fault.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+#: Seconds between two ticks.
+TICK: Final = 0.1
+#: Seconds; a tick that is later came late.
+LATE: Final = 0.15
+#: Seconds; later than this, the process stood still.
+FROZEN: Final = 1.0
+#: Ticks that are looked at, and how many of them make a node busy, or no longer so.
+WINDOW: Final = 50
+MANY: Final = 15
+FEW: Final = 3
+
+
+class LoopLag:
+    """``busy`` tells of each change, ``thawed`` of each standstill. ``stop`` is owed."""
+
+    def __init__(
+        self, clock: IReactorTime, busy: Callable[[bool], None], thawed: Callable[[], None]
+    ) -> None:
+        self._clock = clock
+        self._tell_busy = busy
+        self._tell_thawed = thawed
+        self._late: deque[bool] = deque(maxlen=WINDOW)
+        self._busy = False
+        self._call: IDelayedCall | None = None
+        self._due = 0.0
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._due = self._clock.seconds() + TICK
+        self._call = self._clock.callLater(TICK, self._tick)
+
+    def stop(self) -> None:
+        """Idempotent."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _tick(self) -> None:
+        lag = self._clock.seconds() - self._due
+        self.start()
+        if lag > FROZEN:
+            self._late.clear()
+            self._tell_thawed()
+            return
+        self._late.append(lag > LATE)
+        late = sum(self._late)
+        if self._busy != (late > FEW if self._busy else late >= MANY):
+            self._busy = not self._busy
+            self._tell_busy(self._busy)
