@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 
 from nodecache.byteranges import Span
 from nodecache.failures import PeerFailure, PeerKind
@@ -150,10 +151,11 @@ class FakeCluster(Cluster):
     """``peers`` by id; ``asked`` is every question in order; ``told`` every suspicion.
 
     ``off`` are peers that are not in the view. ``starting``, once set, is what ``ready`` waits for.
-    ``ranks``: see FakeView; without it peers rank in their order, and ``me`` last.
+    ``ranks``: see FakeView; without it peers rank in their order, and ``me`` last. With a
+    ``clock``, a peer that is silent for as long as the asker says has failed.
     """
 
-    def __init__(self, *peers: FakePeer, seconds: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, *peers: FakePeer, clock: IReactorTime | None = None) -> None:
         self.me = Peer(ME, (Address("10.0.0.99", 5001),))
         self.peers = {each.id: each for each in peers}
         self.off: set[str] = set()
@@ -162,7 +164,7 @@ class FakeCluster(Cluster):
         self.bodies: list[FakePeerBody] = []
         self.told: list[tuple[str, Digest, dict[int, tuple[int, ...]]]] = []
         self.starting: Deferred[None] | None = None
-        self._seconds = seconds
+        self.clock = clock
 
     def __getitem__(self, id_: str) -> FakePeer:
         return self.peers[id_]
@@ -174,8 +176,10 @@ class FakeCluster(Cluster):
     async def ready(self) -> None:
         await (self.starting or succeed(None))
 
-    async def blob(self, peer: Peer, question: BlobQuestion) -> PeerBody | Refusal:
-        answer = await self._ask("blob", peer, question)
+    async def blob(
+        self, peer: Peer, question: BlobQuestion, silence: float | None = None
+    ) -> PeerBody | Refusal:
+        answer = await self._ask("blob", peer, question, silence)
         assert not isinstance(answer, Bytes | Manifest)
         return answer
 
@@ -184,8 +188,10 @@ class FakeCluster(Cluster):
         assert not isinstance(answer, FakePeerBody | Manifest)
         return answer
 
-    async def manifest(self, peer: Peer, question: ManifestQuestion) -> ManifestAnswer:
-        answer = await self._ask("manifest", peer, question)
+    async def manifest(
+        self, peer: Peer, question: ManifestQuestion, silence: float | None = None
+    ) -> ManifestAnswer:
+        answer = await self._ask("manifest", peer, question, silence)
         assert not isinstance(answer, FakePeerBody | Bytes)
         return answer
 
@@ -197,13 +203,15 @@ class FakeCluster(Cluster):
             raise PeerFailure(peer.id, PeerKind.REFUSED, "it is not there")
 
     async def _ask(
-        self, what: str, peer: Peer, question: Question
+        self, what: str, peer: Peer, question: Question, silence: float | None = None
     ) -> FakePeerBody | Bytes | Manifest | Refusal:
         waiting: Deferred[Answer] = Deferred()
-        asked = Asked(peer.id, what, question, self._seconds(), waiting)
+        asked = Asked(peer.id, what, question, self.clock.seconds() if self.clock else 0.0, waiting)
         self.asked.append(asked)
         if not self.peers[peer.id].patient:
             self.answer(asked)
+        if self.clock is not None and silence is not None:
+            waiting.addTimeout(silence, self.clock, lambda *_: self._silent(asked))
         try:
             answer = await waiting
         finally:
@@ -211,6 +219,10 @@ class FakeCluster(Cluster):
         if isinstance(answer, PeerFailure):
             raise answer
         return answer
+
+    def _silent(self, asked: Asked) -> PeerFailure:
+        asked.answer = PeerFailure(asked.peer, PeerKind.TIMEOUT, "it said nothing")
+        return asked.answer
 
     # What the test makes it do.
 

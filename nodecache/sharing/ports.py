@@ -44,7 +44,8 @@ class Cluster(Protocol):
     """The other nodes. Every question raises PeerFailure, and nothing else; all can be cancelled.
 
     Keeps its own books of who fails; a peer it holds to have failed is not in
-    the next ``view``.
+    the next ``view``. ``silence``: seconds after which a peer that has not
+    answered has failed (TIMEOUT); at most, and by default, ``Timeouts.peer_silence``.
     """
 
     def view(self) -> View: ...
@@ -53,13 +54,17 @@ class Cluster(Protocol):
         """Returns when the peers have been greeted, at the latest soon after the start."""
         ...
 
-    async def blob(self, peer: Peer, question: BlobQuestion) -> PeerBody | Refusal: ...
+    async def blob(
+        self, peer: Peer, question: BlobQuestion, silence: float | None = None
+    ) -> PeerBody | Refusal: ...
 
     async def has_blob(self, peer: Peer, question: BlobQuestion) -> Bytes | Refusal:
         """Whether it has bytes of the span; nothing is begun there."""
         ...
 
-    async def manifest(self, peer: Peer, question: ManifestQuestion) -> ManifestAnswer: ...
+    async def manifest(
+        self, peer: Peer, question: ManifestQuestion, silence: float | None = None
+    ) -> ManifestAnswer: ...
 
     async def suspect(
         self, peer: Peer, digest: Digest, sums: Mapping[int, tuple[int, ...]]

@@ -1,0 +1,85 @@
+"""What peers have asked of this node, and whom this node is waiting for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from nodecache.reference import Digest
+
+K = TypeVar("K")
+
+
+class Duties:
+    """The segments that peers have asked this node to fetch, for as long as they wait for them.
+
+    Who has the duty acts as owner, whatever its own view says: it goes
+    upstream, and never back to a peer that might be waiting for it.
+    """
+
+    def __init__(self) -> None:
+        self._segments: Counter[tuple[Digest, int]] = Counter()
+        self._repairs: Counter[Digest] = Counter()
+
+    @contextmanager
+    def on(self, digest: Digest, segment: int, *, repair: bool = False) -> Iterator[None]:
+        """Have the duty meanwhile. ``repair``: the peer takes verified bytes only."""
+        key = digest, segment
+        self._segments[key] += 1
+        self._repairs[digest] += repair
+        try:
+            yield
+        finally:
+            _lower(self._segments, key, 1)
+            _lower(self._repairs, digest, int(repair))
+
+    def has(self, digest: Digest, segment: int) -> bool:
+        return (digest, segment) in self._segments
+
+    def repairs(self, digest: Digest) -> bool:
+        """Whether a peer waits for verified bytes of ``digest``: no peer may be asked for them."""
+        return self._repairs[digest] > 0
+
+    def __len__(self) -> int:
+        """Segments, each of them once."""
+        return len(self._segments)
+
+
+class Asking:
+    """Which peers this node waits for, by segment: from the question to the body's end.
+
+    Whoever is asked for a segment by a peer that it waits for itself refuses,
+    for neither of the two would ever get it.
+    """
+
+    def __init__(self) -> None:
+        self._waits: Counter[tuple[Digest, int, str]] = Counter()
+
+    def enter(self, digest: Digest, segment: int, peer: str) -> Callable[[], None]:
+        """Returns what ends the wait; idempotent, and owed."""
+        key = digest, segment, peer
+        self._waits[key] += 1
+        over = False
+
+        def leave() -> None:
+            nonlocal over
+            if not over:
+                over = True
+                _lower(self._waits, key, 1)
+
+        return leave
+
+    def waits_for(self, peer: str, digest: Digest, segment: int) -> bool:
+        return (digest, segment, peer) in self._waits
+
+    def __len__(self) -> int:
+        return len(self._waits)
+
+
+def _lower(counter: Counter[K], key: K, by: int) -> None:
+    """Take ``by`` off; what is at zero is forgotten."""
+    counter[key] -= by
+    if counter[key] <= 0:
+        del counter[key]
