@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # More options for the mirror (make run ARGS="--tag-ttl 5m") or for pytest.
 ARGS ?=
 
-.PHONY: run test unit system-parts lint format types matrix docs clean
+.PHONY: run test unit cluster system-parts lint format types matrix docs clean
 
 run: $(VENV)/run.stamp
 	@exec $(BIN)/nodecache serve --listen localhost:5000 --data-dir ./nodecache-data $(ARGS)
@@ -22,6 +22,12 @@ test: $(VENV)/dev.stamp system-parts
 # The rings that need nothing but Python.
 unit: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests --ignore=tests/system $(ARGS)
+
+# Eight nodes, a Hub and DNS in network namespaces of this machine, to pull in and to watch
+# (root; ARGS="--nodes 4 --link 50").
+cluster: $(VENV)/dev.stamp
+	@tests/system/install
+	@exec $(BIN)/python -m tests.system.cluster $(ARGS)
 
 # Real registries and runtimes for tests/system; without root or apt-get the
 # tests that miss one are skipped by name.

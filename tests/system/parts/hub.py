@@ -147,41 +147,41 @@ class Hub:
         }
 
 
-def make_hub(folder: pathlib.Path) -> Hub:
+def make_hub(folder: pathlib.Path, front_host: str = FRONT_HOST, cdn_host: str = CDN_HOST) -> Hub:
     """The parts, wired; the token server already runs, the rest waits for ``start``."""
     ca = authority(folder / "tls")
-    pair = server(folder / "tls", ca, [REGISTRY, TOKENS, CDN, FRONT_HOST, "localhost"])
+    pair = server(folder / "tls", ca, [REGISTRY, TOKENS, CDN, front_host, "localhost"])
     tls = Tls(pair.certificate_file, pair.key_file)
-    tokens = TokenServer(ca, FRONT_HOST)
+    tokens = TokenServer(ca, front_host)
     tokens.start()
     front_port, cdn_port, tls_port = (
-        free_port(host) for host in (FRONT_HOST, CDN_HOST, FRONT_HOST)
+        free_port(host) for host in (front_host, cdn_host, front_host)
     )
     backend = registry.origin(
         folder / "registry",
-        cdn=f"http://{CDN_HOST}:{cdn_port}",
+        cdn=f"http://{cdn_host}:{cdn_port}",
         realm=tokens.realm,
         service=SERVICE,
         issuer=ISSUER,
         bundle=ca.certificate_file,
     )
-    plain = Nginx(folder / "plain", FRONT_HOST, free_port(FRONT_HOST))
+    plain = Nginx(folder / "plain", front_host, free_port(front_host))
     origin = f"http://{backend.host}:{backend.port}"
     plain.servers = [
         nginx.front(
             face="front",
-            listen=f"{FRONT_HOST}:{front_port}",
+            listen=f"{front_host}:{front_port}",
             log=plain.log,
             registry=origin,
             realm=tokens.realm,
-            cdn=f"http://{CDN_HOST}:{cdn_port}",
+            cdn=f"http://{cdn_host}:{cdn_port}",
         ),
         nginx.cdn(
-            face="cdn", listen=f"{CDN_HOST}:{cdn_port}", log=plain.log, storage=backend.storage
+            face="cdn", listen=f"{cdn_host}:{cdn_port}", log=plain.log, storage=backend.storage
         ),
     ]
-    public = Nginx(folder / "public", FRONT_HOST, free_port(FRONT_HOST))
-    listen = f"{FRONT_HOST}:{tls_port}"
+    public = Nginx(folder / "public", front_host, free_port(front_host))
+    listen = f"{front_host}:{tls_port}"
     public.servers = [
         nginx.front(
             face="front",
@@ -205,7 +205,7 @@ def make_hub(folder: pathlib.Path) -> Hub:
             tokens=f"http://{tokens.host}:{tokens.port}",
         ),
     ]
-    egress = EgressProxy({(name, 443): (FRONT_HOST, tls_port) for name in (REGISTRY, TOKENS, CDN)})
+    egress = EgressProxy({(name, 443): (front_host, tls_port) for name in (REGISTRY, TOKENS, CDN)})
     return Hub(
         folder,
         ca,
@@ -214,5 +214,5 @@ def make_hub(folder: pathlib.Path) -> Hub:
         Face(plain),
         Face(public),
         egress,
-        f"http://{FRONT_HOST}:{front_port}",
+        f"http://{front_host}:{front_port}",
     )

@@ -46,7 +46,7 @@ http {{
         '{{"face":"$face","host":"$host","method":"$request_method","uri":"$uri",'
         '"status":$status,"bytes":$body_bytes_sent,"auth":$has_authorization,'
         '"range":"$http_range","accept":"$http_accept","encoding":"$http_accept_encoding",'
-        '"agent":"$http_user_agent"}}';
+        '"agent":"$http_user_agent","client":"$remote_addr"}}';
     perl_set $link_end 'sub {{
         open(my $file, "<", "{folder}/link-life") or return time + 3600;
         return time + <$file>;
@@ -149,6 +149,7 @@ class Ask:
     accept: str
     encoding: str
     agent: str
+    client: str  # its address
 
 
 @attrs.frozen

@@ -42,6 +42,7 @@ class Node:
     toml: str = ""
     env: dict[str, str] = attrs.Factory(dict)
     group: MemoryGroup | None = None
+    before: tuple[str, ...] = ()  # a command line that runs another one
     port: int = attrs.Factory(free_port)
     admin_port: int = attrs.Factory(free_port)
     child: Child | None = None
@@ -72,7 +73,7 @@ class Node:
             **self.flags,
         }
         words = [f"--{name}={value}" for name, value in settings.items() if value]
-        return [sys.executable, "-m", "nodecache", "serve", *words]
+        return [*self.before, sys.executable, "-m", "nodecache", "serve", *words]
 
     def launch(self) -> Child:
         """Start the process without waiting for anything."""

@@ -138,6 +138,7 @@ class Child:
         """SIGTERM, then SIGKILL for it and for what is left of its children. Idempotent."""
         if self.alive:
             self.process.terminate()
+            self.process.send_signal(signal.SIGCONT)  # a test may have frozen it
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(patience)
         left = [*descendants(self.pid), *([self.pid] if self.alive else [])]

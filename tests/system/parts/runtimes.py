@@ -53,6 +53,7 @@ class Setup:
     userland: Userland
     mirror: str  # http://HOST:PORT, or "" for none
     env: Mapping[str, str]
+    then: tuple[str, ...] = ()  # more hosts behind the mirror
 
     @property
     def mirror_host(self) -> str:
@@ -183,7 +184,10 @@ class Containerd:
             place = "_default" if self.default else "docker.io"
             self.setup.write(
                 f"certs.d/{place}/hosts.toml",
-                f"[host.'{self.setup.mirror}']\ncapabilities = ['pull', 'resolve']\n",
+                "".join(
+                    f"[host.'{url}']\ncapabilities = ['pull', 'resolve']\n"
+                    for url in (self.setup.mirror, *self.setup.then)
+                ),
             )
         self.daemon = self.setup.child("containerd", ["containerd", "--config", str(config)])
         self.daemon.ready(self._answers)
@@ -195,8 +199,11 @@ class Containerd:
             return False
 
     def _ctr(self, *words: str) -> str:
+        return self.setup.run(self._ctr_words(*words))
+
+    def _ctr_words(self, *words: str) -> list[str]:
         space = "k8s.io" if self.default else "default"
-        return self.setup.run(["ctr", "--address", self._socket, "--namespace", space, *words])
+        return ["ctr", "--address", self._socket, "--namespace", space, *words]
 
     def stop(self) -> None:
         if self.daemon is not None:
@@ -206,10 +213,17 @@ class Containerd:
         if self.default:
             cri.pull_image(self._socket, image.reference)
             return
+        self._ctr("images", "pull", *self._pull_options(), image.reference)
+
+    def pull_words(self, image: Image) -> list[str]:
+        """The whole command line, for a person."""
+        words = self._ctr_words("images", "pull", *self._pull_options(), image.reference)
+        return self.setup.userland.argv(words)
+
+    def _pull_options(self) -> list[str]:
         # The transfer service of containerd 2 would pull in the daemon, without hosts.toml.
         local = ["--local"] if self.setup.userland.name != "system" else []
-        where = ["--hosts-dir", str(self._hosts), "--snapshotter", "native"]
-        self._ctr("images", "pull", *local, *where, image.reference)
+        return [*local, "--hosts-dir", str(self._hosts), "--snapshotter", "native"]
 
     def _images(self) -> list[list[str]]:
         """Reference, media type and digest of each image."""

@@ -34,6 +34,7 @@ class TokenAsk:
     account: str  # user of the Basic authorization, or ""
     agent: str
     status: int
+    client: str  # its address
 
 
 @attrs.define
@@ -77,7 +78,9 @@ class TokenServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                status, body = outer._answer(self.path, dict(self.headers.items()))
+                status, body = outer._answer(
+                    self.path, dict(self.headers.items()), self.client_address[0]
+                )
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -87,7 +90,11 @@ class TokenServer:
             def log_message(self, *args: object) -> None:
                 """Quiet: ``asks`` is the log."""
 
-        self._server = http.server.ThreadingHTTPServer((self.host, self.port), Route)
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """Quiet as well: clients may go when and how they like."""
+
+        self._server = Server((self.host, self.port), Route)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -100,14 +107,14 @@ class TokenServer:
             self._server.server_close()
             self._server = self._thread = None
 
-    def _answer(self, target: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    def _answer(self, target: str, headers: dict[str, str], client: str) -> tuple[int, bytes]:
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(target).query)
         account, known = self._account(headers.get("Authorization", ""))
         status = self.fails_with or (200 if known else 401)
         scopes = tuple(" ".join(query.get("scope", [])).split())
         service = query.get("service", [""])[0]
         agent = headers.get("User-Agent", "")
-        self.asks.append(TokenAsk(scopes, service, account, agent, status))
+        self.asks.append(TokenAsk(scopes, service, account, agent, status, client))
         if status != 200:
             return status, b'{"details":"no token"}'
         self.given.append(self.sign(scopes, account))
