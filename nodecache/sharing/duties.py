@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from nodecache.reference import Digest
 
 K = TypeVar("K")
+
+#: Ends what was entered; idempotent.
+Leave: TypeAlias = Callable[[], None]
 
 
 class Duties:
@@ -57,8 +60,8 @@ class Asking:
     def __init__(self) -> None:
         self._waits: Counter[tuple[Digest, int, str]] = Counter()
 
-    def enter(self, digest: Digest, segment: int, peer: str) -> Callable[[], None]:
-        """Returns what ends the wait; idempotent, and owed."""
+    def enter(self, digest: Digest, segment: int, peer: str) -> Leave:
+        """Returns what ends the wait, which is owed."""
         key = digest, segment, peer
         self._waits[key] += 1
         over = False

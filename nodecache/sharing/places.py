@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.deadline import Deadline
 from nodecache.failures import UpstreamFailure, UpstreamKind
-
-#: Gives a place back; idempotent.
-Leave: TypeAlias = Callable[[], None]
+from nodecache.sharing.duties import Leave
 
 
 class UpstreamPlaces:
@@ -39,7 +34,7 @@ class UpstreamPlaces:
         return Share(self)
 
     async def take(self, share: Share, deadline: Deadline) -> Leave:
-        """Raises UpstreamFailure(TIMEOUT) when there is no place until then."""
+        """Returns what gives the place back. Raises UpstreamFailure(TIMEOUT) at ``deadline``."""
         waiting = _Waiting(share)
         turn: Deferred[Leave] = Deferred(lambda _: self._line.remove(waiting))
         waiting.turn = turn

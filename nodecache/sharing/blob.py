@@ -1,0 +1,182 @@
+"""One blob, from whoever in the cluster has it, or from upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure as Raised
+
+from nodecache.byteranges import Span
+from nodecache.deadline import Deadline
+from nodecache.failures import PeerFailure, PeerKind, UpstreamFailure, UpstreamKind
+from nodecache.peerwire.answers import UpstreamAbsent
+from nodecache.reference import Digest, Repository
+from nodecache.seams import BlobBody, BlobSource
+from nodecache.segments import segment_of
+from nodecache.sharing.findings import Findings
+from nodecache.sharing.questions import Quest, Questions
+from nodecache.sharing.suspicions import Trust
+from nodecache.sharing.sweep import Sweep
+from nodecache.sharing.tools import Tools
+from nodecache.sharing.upstream_leg import UpstreamLeg
+from nodecache.sourcing import Search, SearchBudget
+from nodecache.sourcing.search import RANKED
+
+#: So many known holders go into a search.
+_HOLDERS: Final = 4
+
+Found = BlobBody | UpstreamAbsent | None
+
+
+class SharedBlob(BlobSource):
+    """A ``BlobSource`` for one fill.
+
+    ``upstream`` is the source without peers, ``down`` tells why it is known to
+    give nothing now. Fetches may run at the same time.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        repository: Repository,
+        digest: Digest,
+        upstream: BlobSource,
+        down: Callable[[], UpstreamFailure | None],
+    ) -> None:
+        self._tools = tools
+        self._digest = digest
+        self._upstream = upstream
+        self._down = down
+        self._findings = Findings()
+        self._questions = Questions(tools, repository, digest, self._findings)
+        self._share = tools.places.share()
+
+    async def fetch(self, span: Span | None, deadline: Deadline) -> BlobBody:
+        """As BlobSource says. The whole (``span`` None) comes from upstream only.
+
+        Such a body may be as slow as the client behind it, so that it has no
+        place among the node's upstream connections.
+        """
+        if span is None:
+            if self._tools.offline():
+                raise _offline()
+            return await self._upstream.fetch(None, deadline)
+        await self._tools.cluster.ready()
+        quest = Quest(span, segment_of(span.start), deadline, verified=self._is_under_repair)
+        found = await self._from_peers(quest) if self._peers_may(quest) else None
+        if found is None:
+            return await self._from_upstream(quest)
+        if isinstance(found, UpstreamAbsent):
+            return await self._in_spite_of(found, quest)
+        return found
+
+    @property
+    def _is_under_repair(self) -> bool:
+        trusted = self._tools.suspicions.trust(self._digest) is Trust.USUAL
+        return not trusted or self._tools.duties.repairs(self._digest)
+
+    def _peers_may(self, quest: Quest) -> bool:
+        """Whether peers are asked at all before upstream."""
+        tools = self._tools
+        return (
+            not tools.offline()
+            and tools.suspicions.trust(self._digest) is not Trust.ALONE
+            and not self._findings.is_spent(quest.segment)
+            and bool(tools.cluster.view().peers)
+            and self._time_for_peers(quest) > 0
+        )
+
+    def _time_for_peers(self, quest: Quest) -> float:
+        """Seconds; what is then left of the deadline is upstream's."""
+        timeouts = self._tools.timeouts
+        left = quest.deadline.remaining(self._tools.clock.seconds())
+        return min(timeouts.peer_search, left - (timeouts.answer - timeouts.peer_search))
+
+    def _key(self, quest: Quest) -> str:
+        """By what the peers rank."""
+        if quest.verified:
+            return f"{self._digest}/repair"
+        return f"{self._digest}/{self._lane(quest)}"
+
+    def _lane(self, quest: Quest) -> int:
+        return self._findings.lane(quest.segment, self._questions.size)
+
+    async def _from_peers(self, quest: Quest) -> Found:
+        """None where upstream is to be asked."""
+        clock = self._tools.clock
+        ranked = self._ranked(quest)
+        duties = self._tools.duties
+        as_owner = duties.has(self._digest, quest.segment) or ranked[:1] == [self._me]
+        if quest.verified and (as_owner or duties.repairs(self._digest)):
+            return None
+        search = self._search(quest, ranked, as_owner=as_owner)
+        asking = Deferred.fromCoroutine(self._questions.follow(search, quest))
+        found = await asking.addTimeout(self._time_for_peers(quest), clock, _too_late)
+        if search.asked_stand_ins:
+            self._findings.asked_lanes.add(self._lane(quest))
+        return found
+
+    @property
+    def _me(self) -> str:
+        return self._tools.cluster.view().me.id
+
+    def _ranked(self, quest: Quest) -> list[str]:
+        broken = self._findings.broken(quest.segment)
+        ranked = self._tools.cluster.view().rank(self._key(quest), RANKED + len(broken))
+        return [peer.id for peer in ranked if peer.id not in broken][:RANKED]
+
+    def _search(self, quest: Quest, ranked: list[str], *, as_owner: bool) -> Search:
+        now, seconds = self._tools.clock.seconds(), self._time_for_peers(quest)
+        budget = SearchBudget.of(self._tools.timeouts, self._tools.limits)
+        holders = () if quest.verified else self._findings.holders.best(_HOLDERS)
+        search = Search(
+            ranked,
+            self._me,
+            as_owner=as_owner,
+            holders=holders,
+            asked_stand_ins=self._lane(quest) in self._findings.asked_lanes,
+            started=now,
+            budget=attrs.evolve(budget, seconds=seconds, longest=seconds),
+        )
+        for peer in self._findings.broken(quest.segment):
+            search.failed(peer, PeerFailure(peer, PeerKind.CUT, "it broke off before"), now)
+        return search
+
+    async def _from_upstream(self, quest: Quest) -> BlobBody:
+        """Raises UpstreamFailure."""
+        if self._tools.offline():
+            body = await self._sweep(quest).run()
+            if body is None:
+                raise _offline()
+            return body
+        alone = self._tools.suspicions.trust(self._digest) is Trust.ALONE
+        sweep = None if alone else self._sweep(quest)
+        clock, timeouts = self._tools.clock, self._tools.timeouts
+        leg = UpstreamLeg(self._upstream, self._share, sweep, clock, timeouts)
+        body = await leg.run(quest.span, quest.deadline, down=self._down() is not None)
+        if body.peer is None:
+            self._findings.learn(body.total, ranged=body.ranged)
+        return body
+
+    async def _in_spite_of(self, absent: UpstreamAbsent, quest: Quest) -> BlobBody:
+        """Raises UpstreamFailure, as upstream told a peer."""
+        body = await self._sweep(quest).run()
+        if body is None:
+            raise UpstreamFailure(absent.kind, absent.message, status=absent.status)
+        return body
+
+    def _sweep(self, quest: Quest) -> Sweep:
+        return Sweep(self._tools, self._questions, self._findings, quest, self._key(quest))
+
+
+def _offline() -> UpstreamFailure:
+    return UpstreamFailure(UpstreamKind.DOWN, "this node is offline")
+
+
+def _too_late(result: Found | Raised, _: float) -> Found | Raised:
+    if isinstance(result, Raised) and result.check(CancelledError):
+        return None
+    return result

@@ -1,0 +1,165 @@
+"""The questions of one fill to its peers, and what is kept in mind of their answers."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.task import deferLater
+
+from nodecache.byteranges import Span
+from nodecache.deadline import Deadline
+from nodecache.failures import PeerFailure, PeerKind, UpstreamFailure
+from nodecache.membership import Address, Peer
+from nodecache.peerwire.answers import (
+    Absent,
+    Bytes,
+    Denied,
+    Elsewhere,
+    Refusal,
+    UpstreamAbsent,
+    UpstreamBroken,
+)
+from nodecache.peerwire.questions import BlobQuestion, Mode
+from nodecache.reference import Digest, Repository
+from nodecache.seams import BlobBody
+from nodecache.sharing.duties import Leave
+from nodecache.sharing.findings import Findings
+from nodecache.sharing.ports import PeerBody
+from nodecache.sharing.tools import Tools
+from nodecache.sharing.watched import WatchedBody
+from nodecache.sourcing import Ask, Pause, Refused, Search, Upstream
+
+
+@attrs.frozen
+class Quest:
+    """Bytes that are wanted of ``segment``, until ``deadline``.
+
+    ``verified``: from a copy whose digest was found right. ``lacking``
+    collects the peers that have nothing for it.
+    """
+
+    span: Span
+    segment: int
+    deadline: Deadline
+    verified: bool
+    lacking: set[str] = attrs.Factory(set)
+
+
+class Questions:
+    def __init__(
+        self, tools: Tools, repository: Repository, digest: Digest, findings: Findings
+    ) -> None:
+        self._tools = tools
+        self._repository = repository
+        self._digest = digest
+        self._findings = findings
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the blob as an answer told them, or else a manifest."""
+        known = self._findings.total
+        return self._tools.size_of(self._digest) if known is None else known
+
+    async def follow(self, search: Search, quest: Quest) -> BlobBody | UpstreamAbsent | None:
+        """Do as ``search`` says. None where it ends without bytes."""
+        clock = self._tools.clock
+        while True:
+            match search.next(clock.seconds()):
+                case Ask() as ask:
+                    body = await self._step(search, ask, quest)
+                    if body is not None:
+                        return body
+                case Pause(seconds):
+                    await deferLater(clock, seconds, lambda: None)
+                case Refused(answer):
+                    return answer
+                case Upstream():
+                    return None
+
+    async def has(self, quest: Quest, peer: Peer) -> bool:
+        """Whether ``peer`` has bytes of the span. One that fails has none."""
+        question = self._question(quest, Mode.ONLY_IF_HAVE)
+        try:
+            answer = await self._tools.cluster.has_blob(peer, question)
+        except PeerFailure:
+            return False
+        if isinstance(answer, Elsewhere):
+            self._note_referrals(answer)
+        return isinstance(answer, Bytes)
+
+    async def _step(self, search: Search, ask: Ask, quest: Quest) -> BlobBody | None:
+        clock, holders = self._tools.clock, self._findings.holders
+        try:
+            answer = await self._ask(ask, quest)
+        except PeerFailure as failure:
+            quest.lacking.add(ask.peer)
+            holders.failed(ask.peer)
+            search.failed(ask.peer, failure, clock.seconds())
+            return None
+        if not isinstance(answer, Refusal):
+            return answer
+        if isinstance(answer, Elsewhere):
+            self._note_referrals(answer)
+        if isinstance(answer, Absent | Denied | UpstreamAbsent | UpstreamBroken):
+            quest.lacking.add(ask.peer)
+        holders.lacked(ask.peer)
+        search.answered(ask.peer, answer, clock.seconds())
+        return None
+
+    async def _ask(self, ask: Ask, quest: Quest) -> BlobBody | Refusal:
+        """Raises PeerFailure."""
+        peer = self._peer(ask.peer, ask.address)
+        leave = self._tools.asking.enter(self._digest, quest.segment, peer.id)
+        try:
+            question = self._question(quest, ask.mode)
+            answer = await self._tools.cluster.blob(peer, question, ask.silence)
+        except BaseException:
+            leave()
+            raise
+        if isinstance(answer, Refusal):
+            leave()
+            return answer
+        return self._take(answer, peer, quest, leave)
+
+    def _peer(self, peer_id: str, address: Address | None) -> Peer:
+        known = self._tools.cluster.view().get(peer_id)
+        if known is not None:
+            return known
+        address = address or self._findings.addresses.get(peer_id)
+        if address is None or self._tools.suspicions.doubts(peer_id):
+            raise PeerFailure(peer_id, PeerKind.REFUSED, "it is not among those that are asked")
+        return Peer(peer_id, (address,))
+
+    def _question(self, quest: Quest, mode: Mode) -> BlobQuestion:
+        return BlobQuestion(
+            repository=self._repository,
+            digest=self._digest,
+            span=quest.span,
+            mode=mode,
+            seconds=quest.deadline.remaining(self._tools.clock.seconds()),
+            size=self.size,
+            verified=quest.verified,
+        )
+
+    def _take(self, body: PeerBody, peer: Peer, quest: Quest, leave: Leave) -> BlobBody:
+        """Raises PeerFailure where it can not be part of this blob."""
+        size = self.size
+        if size is not None and body.answer.total != size:
+            body.stop()
+            leave()
+            words = f"the blob has {size} bytes, and {body.answer.total} as it says"
+            raise PeerFailure(peer.id, PeerKind.WRONG, words)
+        self._findings.learn(body.answer.total, ranged=body.answer.ranged)
+        self._findings.holders.gave(peer.id)
+        if quest.verified:
+            self._tools.suspicions.brought(self._digest)
+
+        def ended(failure: UpstreamFailure | None) -> None:
+            leave()
+            if failure is not None:
+                self._findings.broke(quest.segment, peer.id)
+
+        return WatchedBody(body, ended)
+
+    def _note_referrals(self, answer: Elsewhere) -> None:
+        self._findings.addresses.update(dict(answer.peers))
+        self._findings.holders.told(peer for peer, _ in answer.peers)
