@@ -1,6 +1,20 @@
 """Which nodes there are, and which of them are asked."""
 
+from nodecache.membership.hello import Hello, Known
+from nodecache.membership.membership import Census, Membership
 from nodecache.membership.peer import Address, Peer
 from nodecache.membership.target import PEER_PORT, PeerTarget, parse_peers
+from nodecache.membership.view import View
 
-__all__ = ["PEER_PORT", "Address", "Peer", "PeerTarget", "parse_peers"]
+__all__ = [
+    "PEER_PORT",
+    "Address",
+    "Census",
+    "Hello",
+    "Known",
+    "Membership",
+    "Peer",
+    "PeerTarget",
+    "View",
+    "parse_peers",
+]
