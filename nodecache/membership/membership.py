@@ -27,8 +27,7 @@ on one monotonic clock, everywhere.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -38,13 +37,16 @@ from nodecache.limits import WIRE_VERSION, Timeouts
 from nodecache.membership.breaker import Breaker, Trouble
 from nodecache.membership.directory import Directory, Node, Trust
 from nodecache.membership.hello import Hello, Known
+from nodecache.membership.meeting import Meeting
 from nodecache.membership.outage import Outage
+from nodecache.membership.own import Own
 from nodecache.membership.peer import Address, Peer
 from nodecache.membership.resolved import Resolved
+from nodecache.membership.saying import known_of, ranked
 from nodecache.membership.schedule import Schedule
 from nodecache.membership.view import View
 
-#: Seconds for which one hello is said again: to make it costs a pass over all nodes.
+#: Seconds for which the same is told: to collect it costs a pass over all nodes.
 HELLO_LIFE: Final = 1.0
 #: Failures so long before a late timer are not held against anybody.
 BLAMELESS: Final = 10.0
@@ -72,76 +74,52 @@ class Membership:
     def __init__(
         self, me: Peer, timeouts: Timeouts, release: str, fixed: Collection[Address] = ()
     ) -> None:
-        self._me = me
         self._timeouts = timeouts
         self._release = release
-        self._leaving = self._busy = False
+        self.leaving = self.busy = False
         self._now = _NEVER
-        self._own: dict[Address, float] = {}
+        self._own = Own(me, timeouts.peer_forget)
         self._resolved = Resolved(fixed, timeouts.peer_forget)
         self._directory = Directory()
         self._breaker = Breaker(timeouts)
         self._outage = Outage(timeouts)
+        self._meeting = Meeting(self._own, self._directory, self._breaker, timeouts.peer_forget)
         self._schedule = Schedule(me.id, timeouts, self._directory, self._breaker, self._outage)
         self._view: View | None = None
-        self._viewed_off = False
-        self._hello: tuple[float, Hello] | None = None
+        self._seen_as = (False, False)
+        self._told: tuple[float, tuple[Known, ...]] | None = None
         self._expiry = _NEVER
-        self._placed = False
+        self._place()
 
     # What we are
 
     @property
-    def leaving(self) -> bool:
-        return self._leaving
-
-    @leaving.setter
-    def leaving(self, value: bool) -> None:
-        self._leaving = value
-        self._changed()
-
-    @property
-    def busy(self) -> bool:
-        return self._busy
-
-    @busy.setter
-    def busy(self, value: bool) -> None:
-        self._busy = value
-        self._changed()
-
-    @property
     def me(self) -> Peer:
-        own = dict.fromkeys((*self._me.addresses, *sorted(self._own)))
-        return attrs.evolve(self._me, addresses=tuple(own))
+        return self._own.peer()
 
     def me_at(self, address: Address) -> None:
         """``address`` is ours: a greeting to it came back with our own id."""
-        self._own[address] = self._now
+        self._own.found(address, self._now)
         self._directory.drop(address)
         self._changed()
-
-    def _is_mine(self, address: Address) -> bool:
-        return address in self._own or address in self._me.addresses
 
     # What comes of it
 
     def view(self, now: float) -> View:
         """Who may be asked now; the same object until something changes."""
         self._pass(now)
-        off = self._outage.look(now)
-        if self._view is None or off is not self._viewed_off:
-            self._view, self._viewed_off = self._seen(off=off), off
+        seen_as = (self._outage.look(now), self.leaving or self.busy)
+        if self._view is None or seen_as != self._seen_as:
+            self._view, self._seen_as = self._seen(*seen_as), seen_as
         return self._view
 
-    def _seen(self, *, off: bool) -> View:
+    def _seen(self, off: bool, last: bool) -> View:  # noqa: FBT001  # a pair that is compared
         live = [] if off else [node for node in self._nodes() if self._may_be_asked(node)]
-        last = {node.id for node in live if node.busy}
-        if self._busy or self._leaving:
-            last.add(self._me.id)
-        return View(self.me, (node.peer() for node in live), last)
+        busy = {node.id for node in live if node.busy} | ({self._own.id} if last else set())
+        return View(self.me, (node.peer() for node in live), busy)
 
     def _may_be_asked(self, node: Node) -> bool:
-        return _ranked(node) and self._breaker.aside(node.id) is None
+        return ranked(node) and self._breaker.aside(node.id) is None
 
     def _nodes(self) -> Iterable[Node]:
         return self._directory.nodes.values()
@@ -176,21 +154,8 @@ class Membership:
     def hello(self, now: float) -> Hello:
         """What we say: who we are and whom we know, those met last first."""
         self._pass(now)
-        if self._hello is None or not 0.0 <= now - self._hello[0] < HELLO_LIFE:
-            self._hello = (now, self._said(now))
-        return self._hello[1]
-
-    def _said(self, now: float) -> Hello:
-        oldest = now - self._timeouts.peer_forget
-        met = [
-            (place.met, node, place)
-            for node in self._nodes()
-            if node.named and _ranked(node)
-            for place in node.places.values()
-            if place.met > oldest and place.trust is not Trust.FAILED
-        ]
-        met.sort(key=lambda each: (-each[0], each[1].id, each[2].address))
-        known = tuple(Known(node.id, place.address, node.zone, now - at) for at, node, place in met)
+        if self._told is None or not 0.0 <= now - self._told[0] < HELLO_LIFE:
+            self._told = (now, known_of(self._nodes(), self._timeouts.peer_forget, now))
         me = self.me
         return Hello(
             me.id,
@@ -198,9 +163,9 @@ class Membership:
             self._release,
             me.zone,
             me.addresses,
-            known,
-            self._leaving,
-            self._busy,
+            self._told[1],
+            leaving=self.leaving,
+            busy=self.busy,
         )
 
     # What DNS says
@@ -218,10 +183,9 @@ class Membership:
 
     def _place(self) -> None:
         named = self._resolved.named
-        for address in [address for address in self._own if address not in named]:
-            del self._own[address]
+        self._own.keep(named)
         for address in sorted(named):
-            if not self._is_mine(address) and self._directory.discover(address, self._now):
+            if address not in self._own and self._directory.discover(address, self._now):
                 self._changed()
 
     # What peers say
@@ -235,61 +199,18 @@ class Membership:
         there. One that we received says only that it lives.
         """
         self._pass(now)
-        if hello.id == self._me.id:
+        if hello.id == self._own.id:
             if answered:
                 self.me_at(address)
             return
-        self._own.pop(address, None)  # it was ours, or another's that had our id by mistake
+        self._own.lost(address)
         if answered:
             self._outage.greeting(answered=True, now=now)
-        if not self._is_mine(address):
-            self._met(address, hello, answered=answered)
+        meeting = self._meeting
+        news = address not in self._own and meeting.met(address, hello, now, answered=answered)
         if hello.wire == WIRE_VERSION:
-            self._learn(hello.known)
-
-    def _met(self, address: Address, hello: Hello, *, answered: bool) -> None:
-        now = self._now
-        moved = self._directory.claim(address, hello.id, now, now)
-        place = self._directory.places.get(address)
-        if place is None:  # no room for more
-            return
-        node = self._directory.nodes[place.owner]
-        before = (attrs.evolve(node, places={}), node.peer())
-        self._introduced(node, hello)
-        place.spoke = now
-        if answered:
-            place.answered()
-        if moved is not None:
-            self._directory.supersede(moved, hello.addresses)
-        back = self._back(node.id, answered=answered, moved=moved is not None)
-        if back or moved is not None or before != (attrs.evolve(node, places={}), node.peer()):
-            self._changed()
-
-    def _introduced(self, node: Node, hello: Hello) -> None:
-        node.wire, node.release, node.zone = hello.wire, hello.release, hello.zone
-        node.leaving, node.busy = hello.leaving, hello.busy
-        for address in hello.addresses:
-            place = self._directory.places.get(address)
-            elsewhere = place is not None and place.owner != node.id
-            if elsewhere and place is not None and place.trust is Trust.ANSWERED:
-                continue  # somebody else answers there: they will find out themselves
-            if not self._is_mine(address):
-                self._directory.claim(address, node.id, self._now - HELLO_LIFE, self._now)
-
-    def _back(self, id_: str, *, answered: bool, moved: bool) -> bool:
-        if not answered:
-            self._breaker.heard(id_, self._now)
-            return False
-        if moved:
-            return self._breaker.returned(id_, self._now)
-        return self._breaker.greeted(id_, self._now)
-
-    def _learn(self, known: Sequence[Known]) -> None:
-        others = (
-            each for each in known if each.id != self._me.id and not self._is_mine(each.address)
-        )
-        oldest = self._now - self._timeouts.peer_forget
-        if self._directory.learn(others, oldest, self._now):
+            news = meeting.learn(hello.known, now) or news
+        if news:
             self._changed()
 
     # How they do
@@ -300,9 +221,7 @@ class Membership:
         How each greeting ends is to be told: ``greeted``, or ``unanswered``.
         """
         self._pass(now)
-        forgotten = now - self._timeouts.peer_forget
-        own = [address for address, at in self._own.items() if at <= forgotten][:most]
-        self._own.update(dict.fromkeys(own, now))
+        own = self._own.due(now, most)
         return (*own, *self._schedule.due(now, most - len(own)))
 
     def unanswered(self, address: Address, kind: PeerKind, now: float) -> float:
@@ -329,8 +248,8 @@ class Membership:
         if node is None:
             return 0.0
         pause = self._breaker.failed(peer_id, kind, now)
-        if _ranked(node) and kind not in _OWN_FAULTS:
-            peers = sum(1 for each in self._nodes() if _ranked(each))
+        if ranked(node) and kind not in _OWN_FAULTS:
+            peers = sum(map(ranked, self._nodes()))
             self._outage.failed(peer_id, peers, now)
         self._changed()
         return pause
@@ -378,9 +297,6 @@ class Membership:
     def _pass(self, now: float) -> None:
         """Time has come to ``now``; what is too old goes."""
         self._now = max(self._now, now)
-        if not self._placed:
-            self._placed = True
-            self._place()
         if self._now >= self._expiry:
             self._expire()
 
@@ -390,18 +306,13 @@ class Membership:
         gone = self._directory.expire(lambda p: p.address in named or p.met > oldest)
         for id_ in gone:
             self._breaker.forget(id_, self._now)
-        places = self._directory.places.values()
-        mortal = (place.met for place in places if place.address not in named)
-        # Places that come later live longer than this, or ``_changed`` looks again.
-        self._expiry = min(itertools.chain(mortal, (self._now,))) + forget
+        mortal = (p.met for p in self._directory.places.values() if p.address not in named)
+        # What comes later lives longer, or is news, after which it is looked at again.
+        self._expiry = min(mortal, default=self._now) + forget
         if gone:
-            self._view = self._hello = None
+            self._view = self._told = None
 
     def _changed(self) -> None:
         self._view = None
-        self._hello = None
+        self._told = None
         self._expiry = _NEVER
-
-
-def _ranked(node: Node) -> bool:
-    return not node.leaving and node.wire in {None, WIRE_VERSION}

@@ -1,0 +1,48 @@
+"""What this node is, and at which addresses it has met itself."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+import attrs
+
+from nodecache.membership.peer import Address, Peer
+
+
+class Own:
+    """``me`` as it was told, and the addresses that were found since.
+
+    Found ones are looked at again after ``forget`` seconds: another node that
+    has our id by mistake answers as we do, and may cease to.
+    """
+
+    def __init__(self, me: Peer, forget: float) -> None:
+        self.id = me.id
+        self._me = me
+        self._forget = forget
+        self._found: dict[Address, float] = {}
+
+    def __contains__(self, address: Address) -> bool:
+        return address in self._found or address in self._me.addresses
+
+    def peer(self) -> Peer:
+        """``me``, with all addresses."""
+        every = dict.fromkeys((*self._me.addresses, *sorted(self._found)))
+        return attrs.evolve(self._me, addresses=tuple(every))
+
+    def found(self, address: Address, now: float) -> None:
+        self._found[address] = now
+
+    def lost(self, address: Address) -> None:
+        """Somebody else answers at ``address``. What was told is not in doubt."""
+        self._found.pop(address, None)
+
+    def keep(self, named: Container[Address]) -> None:
+        """Of the found ones, those that are still ``named``."""
+        self._found = {address: at for address, at in self._found.items() if address in named}
+
+    def due(self, now: float, most: int) -> tuple[Address, ...]:
+        """Found ones to be looked at again; they count as looked at."""
+        old = [address for address, at in self._found.items() if at <= now - self._forget][:most]
+        self._found.update(dict.fromkeys(old, now))
+        return tuple(old)
