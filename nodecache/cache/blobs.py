@@ -103,8 +103,7 @@ class Blobs:
         try:
             reader = await self._reader(repository, digest, deadline)
         except UpstreamFailure as failure:
-            self._gate.remember(subject, failure)
-            raise
+            raise self._gate.remember(subject, failure) from failure
         return BlobResult(reader, Source.FLIGHT if joined else Source.FILL)
 
     async def _reader(self, repository: Repository, digest: Digest, deadline: Deadline) -> Readable:
@@ -132,8 +131,7 @@ class Blobs:
         try:
             body = await source.fetch(None, deadline)
         except UpstreamFailure as failure:
-            self._gate.remember(Subject.blob(repository, digest), failure)
-            raise
+            raise self._gate.remember(Subject.blob(repository, digest), failure) from failure
         total = body.total if body.total is not None else self._hints.get(digest)
         return PassThroughResult(body, total, repository, digest, reason)
 

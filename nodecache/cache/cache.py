@@ -5,11 +5,18 @@ Theory of operation. Rooms, each with one question to answer::
     gate          may upstream be asked about this, now?
     entries       what do tags mean, on disk and in memory?
     manifests     where is the manifest of this digest?
+    checks        one look upstream for what a tag means
     tags          is the tag's meaning fresh, and what is served if not?
+    memories      what do this node and the others remember, while upstream fails?
     completeness  can what a cached manifest names be had, while upstream fails?
     blobs         disk, a flight, or straight through?
     listings      tags/list and referrers
+    owning        what this node does for its peers
     singleflight  the same work is done once, whoever waits for it
+
+With peers, ``upstreams`` ask them first and last (``nodecache.sharing``), and
+nothing here notices but the gate, which lets questions through that upstream
+itself could not answer; the memories; and the owner, which asks upstream alone.
 
 No client owns work: each waits on a Deferred of its own, and what it waited
 for goes on when it leaves (a body passed straight through is the exception:
@@ -37,8 +44,10 @@ from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hints import SizeHints
 from nodecache.cache.listings import Listings
 from nodecache.cache.manifests import Manifests, manifest_result
+from nodecache.cache.memories import Memories
+from nodecache.cache.owning import Owner, Sharing
 from nodecache.cache.policy import Policy
-from nodecache.cache.ports import Fills, Shelves, Upstreams
+from nodecache.cache.ports import Alone, Fills, Others, Shelves, Upstreams
 from nodecache.cache.tags import Tags
 from nodecache.deadline import Deadline
 from nodecache.events import Source
@@ -77,20 +86,29 @@ class Cache(Registry):
         observe: Observe,
         limits: Limits,
         timeouts: Timeouts,
+        sharing: Sharing | None = None,
     ) -> None:
+        """With ``sharing``, ``upstreams`` are those that ask its peers."""
         self.policy = policy
         self._clock = clock
         self._timeouts = timeouts
         hints = SizeHints()
-        gate = Gate(upstreams, self._policy, clock, timeouts)
+        #: Bytes of a blob, as a manifest or an answer named them; None where none did.
+        self.size_of = hints.get
+        others: Others = sharing.others if sharing else Alone()
+        direct = Gate(sharing.direct, self._policy, clock, timeouts) if sharing else None
+        gate = Gate(upstreams, self._policy, clock, timeouts, others, direct)
+        self._gate = gate
         self._entries = Entries(shelves, wall, observe)
         self._manifests = Manifests(shelves, gate, self._entries, hints, clock, observe, limits)
-        self._completeness = Completeness(shelves, fills, self._manifests, gate, self._policy)
+        memories = Memories(self._manifests, others, wall)
+        self._completeness = Completeness(shelves, fills, memories, others, gate, self._policy)
         self._tags = Tags(
             self._entries,
             self._manifests,
             self._completeness,
             gate,
+            memories,
             self._policy,
             clock,
             wall,
@@ -98,6 +116,21 @@ class Cache(Registry):
         )
         self._blobs = Blobs(shelves, fills, gate, hints, self._manifests.is_here, clock, observe)
         self._listings = Listings(shelves, gate, clock, wall, observe, timeouts)
+        #: What this node does for its peers, where it has any.
+        self.owner: Owner | None = None
+        if sharing is not None and direct is not None:
+            self.owner = Owner(
+                shelves,
+                fills,
+                self._entries,
+                self._manifests,
+                direct,
+                sharing,
+                self._policy,
+                clock,
+                wall,
+                timeouts,
+            )
 
     def _policy(self) -> Policy:
         return self.policy
@@ -129,10 +162,11 @@ class Cache(Registry):
     async def _by_digest(
         self, repository: Repository, digest: Digest, *, head: bool
     ) -> ManifestResult:
-        if head and not self._manifests.is_here(digest):
+        sure = self._gate.is_shared and self._gate.is_failing(repository)
+        if head and not sure and not self._manifests.is_here(digest):
             return await self._manifests.head(repository, digest, self._deadline())
         known, source = await self._manifests.get(repository, digest, self._deadline())
-        if source is Source.DISK:
+        if source is Source.DISK or self._gate.is_shared:
             await self._completeness.require(Subject.manifest(repository, digest), known)
         return manifest_result(known, source)
 
@@ -178,6 +212,8 @@ class Cache(Registry):
         """End all work; whoever still waits gets an UpstreamFailure."""
         for room in (self._tags, self._manifests, self._blobs, self._listings, self._entries):
             room.stop()
+        if self.owner is not None:
+            self.owner.stop()
 
 
 def _disk_hangs(result: T | Raised, _: float) -> T | Raised:

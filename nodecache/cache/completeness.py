@@ -7,22 +7,24 @@ upstream fails, a manifest is handed out only with all of its blobs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from nodecache.cache.descriptors import Child, Named
 from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hot import Known
-from nodecache.cache.manifests import Manifests
+from nodecache.cache.memories import Memories
 from nodecache.cache.policy import Platform, Policy
-from nodecache.cache.ports import BlobShelf, Fills
+from nodecache.cache.ports import BlobShelf, Fills, Others
 from nodecache.failures import BlobsMissing, StoreFailure
-from nodecache.reference import Digest
+from nodecache.reference import Digest, Repository
 
 #: An index of indexes is legal, deeper than this it is a riddle.
 _DEPTH: Final = 4
 
-HasBlob = Callable[[Digest], Awaitable[bool]]
+HasBlobs = Callable[[Sequence[Digest]], Awaitable[bool]]
 FindManifest = Callable[[Digest], Awaitable[Named | None]]
 
 
@@ -44,20 +46,19 @@ async def is_complete(
     manifest: Named,
     platform: Platform,
     *,
-    has_blob: HasBlob,
+    has_blobs: HasBlobs,
     find_manifest: FindManifest,
     depth: int = _DEPTH,
 ) -> bool:
     """Whether a client of ``platform`` finds here all that ``manifest`` names.
 
-    ``has_blob`` says whether a blob is on disk or in flight; ``find_manifest``
-    what a manifest names, None for one that is not here.
+    ``has_blobs`` says whether all of some blobs can be had; ``find_manifest``
+    what a manifest names, None for one that can not.
     """
     if manifest.unservable:
         return False
-    for blob in manifest.blobs:
-        if not await has_blob(blob.digest):
-            return False
+    if not await has_blobs([blob.digest for blob in manifest.blobs]):
+        return False
     if not manifest.children:
         return True
     if depth == 0:
@@ -67,7 +68,7 @@ async def is_complete(
         if found is not None and await is_complete(
             found,
             platform,
-            has_blob=has_blob,
+            has_blobs=has_blobs,
             find_manifest=find_manifest,
             depth=depth - 1,
         ):
@@ -75,7 +76,7 @@ async def is_complete(
     return False
 
 
-async def _any(_digest: Digest) -> bool:
+async def _any(_digests: Sequence[Digest]) -> bool:
     return True
 
 
@@ -86,29 +87,56 @@ class Completeness:
         self,
         shelf: BlobShelf,
         fills: Fills,
-        manifests: Manifests,
+        memories: Memories,
+        others: Others,
         gate: Gate,
         policy: Callable[[], Policy],
     ) -> None:
         self._shelf = shelf
         self._fills = fills
-        self._manifests = manifests
+        self._memories = memories
+        self._others = others
         self._gate = gate
         self._policy = policy
 
     async def require(self, subject: Subject, known: Known) -> None:
         """Raises BlobsMissing for what can not be pulled whole now."""
-        if self._gate.is_failing(subject.repository) and not await self.holds(known):
+        if not self._gate.is_failing(subject.repository):
+            return
+        if not await self.holds(subject.repository, known):
             raise BlobsMissing(str(subject))
 
-    async def holds(self, known: Known, *, blobs: bool = True) -> bool:
-        """Whether all is here; without ``blobs``, whether the manifests are."""
+    async def holds(self, repository: Repository, known: Known, *, blobs: bool = True) -> bool:
+        """Whether all can be had; without ``blobs``, whether the manifests can."""
+
+        async def has_blobs(digests: Sequence[Digest]) -> bool:
+            return await self._has_blobs(repository, digests)
+
+        async def find(digest: Digest) -> Named | None:
+            found = await self._memories.manifest(repository, digest)
+            return None if found is None else found.named
+
         return await is_complete(
             known.named,
             self._policy().platform,
-            has_blob=self._has_blob if blobs else _any,
-            find_manifest=self._find,
+            has_blobs=has_blobs if blobs else _any,
+            find_manifest=find,
         )
+
+    async def _has_blobs(self, repository: Repository, digests: Sequence[Digest]) -> bool:
+        missing = [digest for digest in digests if not await self._has_blob(digest)]
+        if not missing:
+            return True
+        if not self._others.live():
+            return False
+        # All at a time: there may be a hundred, and somebody waits.
+        asking: list[Deferred[object]] = [
+            Deferred.fromCoroutine(self._others.has_blob(repository, digest)) for digest in missing
+        ]
+        try:
+            return all(await gatherResults(asking, consumeErrors=True))
+        except FirstError:
+            return False
 
     async def _has_blob(self, digest: Digest) -> bool:
         """Opened, not only looked up: a file may be deleted behind the index at any time."""
@@ -124,7 +152,3 @@ class Completeness:
             return False
         opened.close()
         return True
-
-    async def _find(self, digest: Digest) -> Named | None:
-        known = await self._manifests.local(digest)
-        return None if known is None else known.named

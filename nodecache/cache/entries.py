@@ -52,6 +52,13 @@ class Entries:
             return (first,)
         return (waiting, stored) if first is waiting else (stored, waiting)
 
+    async def told(self, key: TagKey) -> TagEntry | None:
+        """Upstream's last word on a tag, whatever was imported under its name."""
+        stored, waiting = await self._stored(key), self._waiting.get(key)
+        if stored is None or stored.imported or waiting is None:
+            return waiting if stored is None or stored.imported else stored
+        return newer(stored, waiting, self._wall())
+
     async def _stored(self, key: TagKey) -> TagEntry | None:
         return await if_possible(self._observe, "read a tag", self._shelves.read_tag(*key))
 

@@ -3,6 +3,9 @@
 It stays shut while the node is offline, while the upstream as a whole is
 known to fail, and for the seconds in which its last answer about the very
 same subject still counts (clients repeat a failed request up to five times).
+
+Where there are other nodes, the first two only narrow it: the upstreams behind
+the gate then ask those, and know by themselves not to ask upstream.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.cache.policy import Policy
-from nodecache.cache.ports import Upstream, Upstreams
+from nodecache.cache.ports import Alone, Others, Upstream, Upstreams
 from nodecache.failures import Failure, OfflineMiss, UpstreamFailure, UpstreamKind
 from nodecache.freshness import Absences
 from nodecache.limits import Timeouts
 from nodecache.reference import Digest, Reference, Repository
+from nodecache.sharing.manifest_answers import ToldByPeer
 
 T = TypeVar("T")
 
@@ -28,6 +32,11 @@ _OF_THE_UPSTREAM: Final = frozenset(
 )
 #: Tags that signing tools poll: ``sha256-<hex>``, with or without a suffix.
 _SIGNATURE: Final = "sha256-"
+
+
+def is_signature(reference: str) -> bool:
+    """Whether it is a tag that signing tools poll."""
+    return reference.startswith(_SIGNATURE)
 
 
 @attrs.frozen
@@ -52,7 +61,11 @@ class Subject:
 
 
 class Gate:
-    """``policy`` is read anew for each question."""
+    """``policy`` is read anew for each question.
+
+    ``direct`` is the gate before the upstreams without other nodes, where
+    there are any: what upstream itself said is remembered there, for both.
+    """
 
     def __init__(
         self,
@@ -60,12 +73,21 @@ class Gate:
         policy: Callable[[], Policy],
         clock: IReactorTime,
         timeouts: Timeouts,
+        others: Others | None = None,
+        direct: Gate | None = None,
     ) -> None:
+        self._others = others or Alone()
+        self.direct = direct or self
         self._upstreams = upstreams
         self._policy = policy
         self._clock = clock
         self._timeouts = timeouts
-        self._absences = Absences()
+        self.absences = Absences()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are other nodes behind it, now."""
+        return self._others.live()
 
     @property
     def offline(self) -> bool:
@@ -81,16 +103,24 @@ class Gate:
 
     def check(self, subject: Subject) -> Upstream:
         """The upstream to ask. Raises OfflineMiss or UpstreamFailure while the gate is shut."""
-        if self.offline:
+        others = self._others.live()
+        if self.offline and not others:
             raise OfflineMiss(str(subject))
-        known = self._absences.recall(subject, self._clock.seconds())
+        known = self._recall(subject)
         if known is not None:
             raise known
         upstream = self._upstreams.get(subject.repository.namespace)
         down = upstream.down()
-        if down is not None:
+        if down is not None and not others:
             raise down
         return upstream
+
+    def _recall(self, subject: Subject) -> UpstreamFailure | None:
+        if self.offline:
+            return None
+        now = self._clock.seconds()
+        known = self.absences.recall(subject, now)
+        return known or self.direct.absences.recall(subject, now)
 
     def refusal(self, subject: Subject) -> Failure | None:
         """Why ``subject`` can not be asked for now; None where it can."""
@@ -109,20 +139,31 @@ class Gate:
         try:
             return await question(upstream)
         except UpstreamFailure as failure:
-            self.remember(subject, failure)
-            raise
+            raise self.remember(subject, failure) from failure
 
-    def remember(self, subject: Subject, failure: UpstreamFailure) -> None:
-        """Answer ``subject`` with ``failure`` for some seconds."""
+    def remember(self, subject: Subject, failure: UpstreamFailure) -> Failure:
+        """Answer ``subject`` with ``failure`` for some seconds; what is to be raised now."""
+        if self.offline and self._others.live():
+            # Only peers were asked, and none of them has it.
+            return OfflineMiss(str(subject))
         life = self._life(subject, failure)
         if life > 0:
-            self._absences.remember(subject, self._clock.seconds() + life, failure)
+            gate = self.direct if self._is_own(subject, failure) else self
+            gate.absences.remember(subject, self._clock.seconds() + life, failure)
+        return failure
+
+    def _is_own(self, subject: Subject, failure: UpstreamFailure) -> bool:
+        """Whether this node heard it itself: two that tell on what they heard never forget it.
+
+        Where bytes of a blob were looked for, nobody can say.
+        """
+        return subject.kind != "blob" and not isinstance(failure, ToldByPeer)
 
     def _life(self, subject: Subject, failure: UpstreamFailure) -> float:
         """Seconds for which it is remembered; 0 where others see to that."""
         if failure.kind in _OF_THE_UPSTREAM or (failure.status or 0) >= 500:
             return 0.0
-        if failure.is_absence and not subject.reference.startswith(_SIGNATURE):
+        if failure.is_absence and not is_signature(subject.reference):
             return self._timeouts.absent
         # A signature may be pushed any moment; a wrong or cut answer may be right the next time.
         return min(self._timeouts.absent_signature, self._timeouts.absent)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.cache.descriptors import clean_media_type, named
@@ -18,8 +20,12 @@ from nodecache.limits import Limits
 from nodecache.reference import Digest, Reference, Repository
 from nodecache.results import ManifestResult
 from nodecache.seams import Observe
+from nodecache.sharing.manifest_ports import age_of
 from nodecache.singleflight import SingleFlight, within
 from nodecache.store import StoredManifest
+
+#: What is fetched, and whether upstream alone is asked for it.
+_Fetch: TypeAlias = tuple[Digest, bool]
 
 
 def manifest_result(known: Known, source: Source, warning: str | None = None) -> ManifestResult:
@@ -59,12 +65,12 @@ class Manifests:
         def joined() -> None:
             observe(Coalesced(kind="manifest"))
 
-        self._fetches: SingleFlight[Digest, Known] = SingleFlight(joined)
+        self._fetches: SingleFlight[_Fetch, Known] = SingleFlight(joined)
         self._heads: SingleFlight[tuple[Repository, Digest], FoundManifest | None] = SingleFlight(
             joined
         )
         # Under whose name the GET under way asks.
-        self._asking: dict[Digest, Repository] = {}
+        self._asking: dict[_Fetch, Repository] = {}
 
     def is_here(self, digest: Digest) -> bool:
         return digest in self._hot or self._shelf.has_manifest(digest)
@@ -87,12 +93,21 @@ class Manifests:
         return known
 
     async def get(
-        self, repository: Repository, digest: Digest, deadline: Deadline | None = None
+        self,
+        repository: Repository,
+        digest: Digest,
+        deadline: Deadline | None = None,
+        *,
+        direct: bool = False,
     ) -> tuple[Known, Source]:
-        """From here or from upstream. Raises OfflineMiss, UpstreamFailure."""
+        """From here or from upstream; ``direct``: from no peer.
+
+        Raises OfflineMiss, UpstreamFailure.
+        """
         while (known := await self.local(digest)) is None:
-            asked_as = self._asking.get(digest)
-            waiter = self._fetches.run(digest, lambda: self._fetch(repository, digest))
+            key = digest, direct
+            asked_as = self._asking.get(key)
+            waiter = self._fetches.run(key, lambda: self._fetch(repository, digest, direct=direct))
             try:
                 known = await within(waiter, self._clock, deadline)
             except UpstreamFailure:
@@ -120,7 +135,9 @@ class Manifests:
         media_type = clean_media_type(found.media_type)
         return ManifestResult(digest, media_type, found.size, None, Source.FILL)
 
-    async def look(self, repository: Repository, reference: Reference) -> FoundManifest | None:
+    async def look(
+        self, repository: Repository, reference: Reference, *, direct: bool = False
+    ) -> FoundManifest | None:
         """Ask upstream by HEAD; None where it does not answer that method.
 
         Raises OfflineMiss, UpstreamFailure.
@@ -134,30 +151,41 @@ class Manifests:
                     return None
                 raise
 
-        return await self._gate.ask(Subject.manifest(repository, reference), question)
+        return await self._by(direct=direct).ask(Subject.manifest(repository, reference), question)
 
-    async def fetch(self, repository: Repository, reference: Reference) -> Known:
-        """GET from upstream, and keep. Raises OfflineMiss, UpstreamFailure."""
-        fetched = await self._gate.ask(
+    def _by(self, *, direct: bool) -> Gate:
+        return self._gate.direct if direct else self._gate
+
+    async def fetch(
+        self, repository: Repository, reference: Reference, *, direct: bool = False
+    ) -> tuple[Known, float]:
+        """GET from upstream, and keep; the seconds since upstream said so come with it.
+
+        Raises OfflineMiss, UpstreamFailure.
+        """
+        fetched = await self._by(direct=direct).ask(
             Subject.manifest(repository, reference),
             lambda upstream: upstream.get_manifest(repository.name, reference),
         )
-        return await self._keep(fetched)
+        return await self.keep(fetched), age_of(fetched)
 
-    async def _fetch(self, repository: Repository, digest: Digest) -> Known:
-        self._asking[digest] = repository
+    async def _fetch(self, repository: Repository, digest: Digest, *, direct: bool) -> Known:
+        self._asking[digest, direct] = repository
         try:
-            known = await self.fetch(repository, digest)
+            known, _ = await self.fetch(repository, digest, direct=direct)
         finally:
-            del self._asking[digest]
+            del self._asking[digest, direct]
         if known.manifest.digest != digest:
             raise UpstreamFailure(
                 UpstreamKind.WRONG, f"upstream sent another manifest for {digest}"
             )
         return known
 
-    async def _keep(self, fetched: FetchedManifest) -> Known:
-        """Keep it in memory and on disk; a disk that does not take it is no reason to fail."""
+    async def keep(self, fetched: FetchedManifest) -> Known:
+        """Keep it in memory and on disk; a disk that does not take it is no reason to fail.
+
+        Raises UpstreamFailure(WRONG) for one without any type.
+        """
         media_type = media_type_of(fetched)
         if not media_type:
             raise UpstreamFailure(UpstreamKind.WRONG, "upstream sent a manifest without its type")

@@ -7,11 +7,35 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from nodecache.failures import UpstreamFailure
 from nodecache.freshness import TagEntry
-from nodecache.reference import Digest, Reference, Repository, Tag
-from nodecache.seams import BlobSource, Readable
+from nodecache.reference import Digest, Repository, Tag
+from nodecache.seams import Readable
+from nodecache.sharing.manifest_ports import (
+    FetchedListing,
+    FetchedManifest,
+    FoundManifest,
+    Upstream,
+    Upstreams,
+)
 from nodecache.store import StoredListing, StoredManifest
+
+__all__ = [
+    "Alone",
+    "BlobShelf",
+    "FetchedListing",
+    "FetchedManifest",
+    "Fills",
+    "Flight",
+    "FoundManifest",
+    "ListingShelf",
+    "ManifestShelf",
+    "Meaning",
+    "Others",
+    "Shelves",
+    "TagShelf",
+    "Upstream",
+    "Upstreams",
+]
 
 
 class TagShelf(Protocol):
@@ -85,21 +109,8 @@ class Fills(Protocol):
         ...
 
 
-class FoundManifest(Protocol):
-    """What a HEAD told. ``media_type`` is empty where upstream named none."""
-
-    @property
-    def digest(self) -> Digest | None: ...
-
-    @property
-    def media_type(self) -> str: ...
-
-    @property
-    def size(self) -> int | None: ...
-
-
-class FetchedManifest(Protocol):
-    """``digest`` is that of the bytes of ``body``."""
+class Meaning(Protocol):
+    """What a tag means by the word of another node, which upstream gave it ``age`` seconds ago."""
 
     @property
     def digest(self) -> Digest: ...
@@ -108,46 +119,46 @@ class FetchedManifest(Protocol):
     def media_type(self) -> str: ...
 
     @property
-    def body(self) -> bytes: ...
-
-
-class FetchedListing(Protocol):
-    """``link`` is upstream's Link header as it came, ``filters`` its OCI-Filters-Applied."""
+    def size(self) -> int: ...
 
     @property
-    def body(self) -> bytes: ...
-
-    @property
-    def media_type(self) -> str: ...
-
-    @property
-    def link(self) -> str | None: ...
-
-    @property
-    def filters(self) -> str | None: ...
+    def age(self) -> float: ...
 
 
-class Upstream(Protocol):
-    """One upstream. Every question raises UpstreamFailure, and nothing else."""
+class Others(Protocol):
+    """What the other nodes of the cluster have, while upstream fails. Nobody fetches for it.
 
-    def down(self) -> UpstreamFailure | None:
-        """Why none of its answers can be had now, where that is known."""
+    Raises UpstreamFailure when this node is stopping, and nothing else.
+    """
+
+    def live(self) -> bool:
+        """Whether there is any node to ask."""
         ...
 
-    async def head_manifest(self, name: str, reference: Reference) -> FoundManifest: ...
+    async def meaning(self, repository: Repository, tag: Tag, *, known: bool) -> Meaning | None:
+        """What the tag last meant to any; ``known``: there is a meaning here as well."""
+        ...
 
-    async def get_manifest(self, name: str, reference: Reference) -> FetchedManifest: ...
+    async def manifest(
+        self, repository: Repository, digest: Digest, /
+    ) -> FetchedManifest | None: ...
 
-    async def head_blob(self, name: str, digest: Digest) -> int: ...
-
-    def blob_source(self, name: str, digest: Digest) -> BlobSource: ...
-
-    async def tags(self, name: str, n: int | None, last: str | None) -> FetchedListing: ...
-
-    async def referrers(
-        self, name: str, digest: Digest, artifact_type: str | None
-    ) -> FetchedListing: ...
+    async def has_blob(self, repository: Repository, digest: Digest, /) -> bool:
+        """Whether one of them has all of it."""
+        ...
 
 
-class Upstreams(Protocol):
-    def get(self, namespace: str) -> Upstream: ...
+class Alone(Others):
+    """A node without peers."""
+
+    def live(self) -> bool:
+        return False
+
+    async def meaning(self, *_: object, **__: object) -> None:
+        return None
+
+    async def manifest(self, *_: object) -> None:
+        return None
+
+    async def has_blob(self, *_: object) -> bool:
+        return False

@@ -2,8 +2,8 @@
 
 A tag younger than its time to live is served as it is. An older one costs one
 HEAD upstream, shared by all who ask meanwhile, and a GET only where the
-digest is new. Whatever fails on the way, the newest manifest that is here and
-can be pulled whole is served stale, with a warning.
+digest is new. Whatever fails on the way, the youngest manifest that is here, or
+at a peer, and can be pulled whole is served stale, with a warning.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Callable
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
+from nodecache.cache.checks import Checks, Resolved
 from nodecache.cache.completeness import Completeness
-from nodecache.cache.descriptors import clean_media_type
 from nodecache.cache.entries import Entries, TagKey
 from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hot import Known
-from nodecache.cache.manifests import Manifests, is_telling, manifest_result
+from nodecache.cache.manifests import Manifests, manifest_result
+from nodecache.cache.memories import Memories
 from nodecache.cache.policy import Policy
 from nodecache.deadline import Deadline
 from nodecache.events import Coalesced, ServedStale, Source, TagResolved
@@ -34,15 +35,6 @@ from nodecache.reference import Digest, Repository, Tag
 from nodecache.results import ManifestResult
 from nodecache.seams import Observe, WallClock
 from nodecache.singleflight import SingleFlight, within
-
-
-@attrs.frozen
-class _Resolved:
-    """Upstream's word on a tag; ``known`` where the manifest had to be fetched for that."""
-
-    entry: TagEntry
-    known: Known | None = None
-    joined: bool = False
 
 
 @attrs.frozen
@@ -74,6 +66,7 @@ class Tags:
         manifests: Manifests,
         completeness: Completeness,
         gate: Gate,
+        memories: Memories,
         policy: Callable[[], Policy],
         clock: IReactorTime,
         wall: WallClock,
@@ -83,11 +76,13 @@ class Tags:
         self._manifests = manifests
         self._completeness = completeness
         self._gate = gate
+        self._memories = memories
         self._policy = policy
         self._clock = clock
         self._wall = wall
         self._observe = observe
-        self._questions: SingleFlight[TagKey, _Resolved] = SingleFlight(
+        self._checks = Checks(entries, manifests, wall)
+        self._questions: SingleFlight[TagKey, Resolved] = SingleFlight(
             lambda: observe(Coalesced(kind="tag"))
         )
 
@@ -106,7 +101,7 @@ class Tags:
         """What the tag means by upstream's word, fresh or asked for now."""
         newest = asked.newest
         if newest is not None and self._is_fresh(asked.repository, newest):
-            result = await self._serve(asked, _Resolved(newest))
+            result = await self._serve(asked, Resolved(newest))
             self._tell(asked, str(result.digest), "hit")
             return result
         resolved = await self._resolve(asked)
@@ -129,34 +124,13 @@ class Tags:
         # All others ask the gate, which knows by itself that it is shut.
         return verdict is Verdict.FRESH
 
-    async def _resolve(self, asked: _Asked) -> _Resolved:
+    async def _resolve(self, asked: _Asked) -> Resolved:
         joined = asked.key in self._questions
-        waiter = self._questions.run(asked.key, lambda: self._question(asked.key))
+        waiter = self._questions.run(asked.key, lambda: self._checks.make(asked.key))
         resolved = await within(waiter, self._clock, asked.deadline)
         return attrs.evolve(resolved, joined=joined)
 
-    async def _question(self, key: TagKey) -> _Resolved:
-        """One look upstream, which belongs to no client."""
-        checked_at = self._wall()
-        repository, tag = key
-        found = await self._manifests.look(repository, tag)
-        source = Source.FILL
-        if found is None or found.digest is None:
-            known = await self._manifests.fetch(repository, tag)
-        elif is_telling(found):
-            assert found.size is not None
-            media_type = clean_media_type(found.media_type)
-            entry = TagEntry(str(found.digest), media_type, found.size, checked_at)
-            await self._entries.propose(key, entry)
-            return _Resolved(entry)
-        else:
-            known, source = await self._manifests.get(repository, found.digest)
-        manifest = known.manifest
-        entry = TagEntry(str(manifest.digest), manifest.media_type, len(manifest.body), checked_at)
-        await self._entries.propose(key, entry)
-        return _Resolved(entry, None if source is Source.DISK else known)
-
-    async def _serve(self, asked: _Asked, resolved: _Resolved) -> ManifestResult:
+    async def _serve(self, asked: _Asked, resolved: Resolved) -> ManifestResult:
         entry = resolved.entry
         digest = Digest.parse(entry.digest)
         fetched = Source.FLIGHT if resolved.joined else Source.FILL
@@ -172,6 +146,9 @@ class Tags:
         # Also for a HEAD: the client's next request is for this manifest, and if
         # that fails the older one must have been the answer to this.
         known, source = await self._manifests.get(asked.repository, digest, asked.deadline)
+        if self._gate.is_shared:
+            # A peer may have given it, although upstream fails.
+            await self._completeness.require(asked.subject, known)
         return manifest_result(known, source)
 
     def _has_older(self, asked: _Asked, entry: TagEntry) -> bool:
@@ -181,15 +158,15 @@ class Tags:
         )
 
     async def _stale(self, asked: _Asked, failure: Failure) -> ManifestResult:
-        """The newest manifest that is here and whole. Raises BlobsMissing, else ``failure``."""
+        """The youngest that can be had, and whole. Raises BlobsMissing, else ``failure``."""
         # A limit on manifests lets blobs pass.
         limited = isinstance(failure, UpstreamFailure) and failure.kind is UpstreamKind.LIMITED
         incomplete = False
-        for entry in asked.entries:
-            known = await self._manifests.local(Digest.parse(entry.digest))
+        for entry in await self._memories.entries(asked.key, asked.entries, failure):
+            known = await self._memories.manifest(asked.repository, Digest.parse(entry.digest))
             if known is None:
                 continue
-            if await self._completeness.holds(known, blobs=not limited):
+            if await self._completeness.holds(asked.repository, known, blobs=not limited):
                 return self._stale_result(asked, entry, known, str(failure))
             incomplete = True
         self._tell(asked, "", "miss", str(failure))

@@ -1,0 +1,197 @@
+"""Bytes of blobs for peers: of what is here or on its way, or, where they may, fetched for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from nodecache.byteranges import Span
+from nodecache.cache.gate import Gate, Subject
+from nodecache.cache.ports import BlobShelf, Fills
+from nodecache.cache.refusals import refusal_of
+from nodecache.deadline import Deadline
+from nodecache.failures import Failure, UpstreamFailure
+from nodecache.peerwire.answers import Absent, Denied, Fetching, Refusal
+from nodecache.peerwire.questions import BlobQuestion, Mode
+from nodecache.reference import Digest, Repository
+from nodecache.results import Loan
+from nodecache.seams import Readable
+from nodecache.segments import segment_of
+from nodecache.sharing.duties import Asking, Duties
+from nodecache.sharing.manifest_answers import ToldByPeer
+from nodecache.singleflight import SingleFlight, within
+
+
+class Lender(Protocol):
+    """The fills, as peers use them."""
+
+    async def lend(
+        self, repository: Repository, digest: Digest, span: Span, size: int | None, *, fetch: bool
+    ) -> Loan | None:
+        """Bytes of ``span``; None where none are here or on their way, and none may be fetched.
+
+        Raises UpstreamFailure, StoreFailure (NoRoom among them), FlightFailed.
+        """
+        ...
+
+    async def distrust(self, digest: Digest, sums: Mapping[int, tuple[int, ...]]) -> None:
+        """Drop what differs from ``sums``, unless the blob is whole here."""
+        ...
+
+
+class Lending:
+    """``gate`` is the one before the upstreams without peers. ``stop`` is owed.
+
+    ``patience``: seconds after which a peer hears that what it asked for is being fetched.
+    """
+
+    def __init__(
+        self,
+        shelf: BlobShelf,
+        fills: Fills,
+        lender: Lender,
+        gate: Gate,
+        duties: Duties,
+        asking: Asking,
+        clock: IReactorTime,
+        patience: float,
+    ) -> None:
+        self._shelf = shelf
+        self._fills = fills
+        self._lender = lender
+        self._gate = gate
+        self._duties = duties
+        self._asking = asking
+        self._clock = clock
+        self._patience = patience
+        self._repairs: SingleFlight[Digest, None] = SingleFlight()
+
+    async def lend(self, question: BlobQuestion, asker: str) -> Loan | Refusal:
+        """The loan is the caller's to close."""
+        digest, segment = question.digest, segment_of(question.span.start)
+        whole = self._shelf.blob_size(digest) is not None
+        if not whole and self._asking.waits_for(asker, digest, segment):
+            return Denied("this node waits for you, for the same segment")
+        try:
+            if question.verified and not whole:
+                return await self._repair(question)
+            loan = await self._lend(question, fetch=False)
+            if loan is not None:
+                return loan
+            if question.mode is Mode.ONLY_IF_HAVE:
+                return Absent()
+            return await self._fetch(question, segment)
+        except Failure as failure:
+            return refusal_of(failure)
+
+    async def _lend(self, question: BlobQuestion, *, fetch: bool) -> Loan | None:
+        return await self._lender.lend(
+            question.repository, question.digest, question.span, question.size, fetch=fetch
+        )
+
+    async def _fetch(self, question: BlobQuestion, segment: int) -> Loan | Refusal:
+        """Have the duty for as long as the loan lives."""
+        subject = Subject.blob(question.repository, question.digest)
+        self._gate.check(subject)
+        with ExitStack() as stack:
+            stack.enter_context(self._duties.on(question.digest, segment))
+            try:
+                loan = await self._lend(question, fetch=True)
+            except UpstreamFailure as failure:
+                if failure.is_absence and not isinstance(failure, ToldByPeer):
+                    self._gate.remember(subject, failure)
+                raise
+            if loan is None:
+                return Absent()
+            return _DutifulLoan(loan, stack.pop_all())
+
+    async def _repair(self, question: BlobQuestion) -> Loan | Refusal:
+        """Only a copy whose digest was found right will do: it is fetched whole for that."""
+        if question.mode is Mode.ONLY_IF_HAVE:
+            return Absent()
+        self._gate.check(Subject.blob(question.repository, question.digest))
+        waiter = self._repairs.run(question.digest, lambda: self._make_whole(question))
+        try:
+            await within(waiter, self._clock, Deadline(self._clock.seconds() + self._patience))
+        except UpstreamFailure:
+            if question.digest in self._repairs:
+                return Fetching(self._patience)
+            raise
+        return await self._lend(question, fetch=False) or Fetching(self._patience)
+
+    async def _make_whole(self, question: BlobQuestion) -> None:
+        """Returns once the digest was found right. Raises UpstreamFailure, StoreFailure."""
+        digest = question.digest
+        with self._duties.on(digest, segment_of(question.span.start), repair=True):
+            flight = await self._fills.start(question.repository, digest, question.size)
+            reader = flight.reader()
+            try:
+                await _read_through(reader)
+            finally:
+                reader.close()
+
+    async def size(self, question: BlobQuestion) -> int | None:
+        """That of the blob, where bytes of the span are here or on their way."""
+        size = self._shelf.blob_size(question.digest)
+        if size is not None or question.verified:
+            return size
+        try:
+            loan = await self._lend(question, fetch=False)
+        except Failure:
+            return None
+        if loan is None:
+            return None
+        total = loan.total
+        loan.close()
+        return total
+
+    async def distrust(self, digest: Digest, sums: Mapping[int, tuple[int, ...]]) -> None:
+        # A disk that fails now: what is wrong on it is found out when the blob is whole.
+        with suppress(Failure):
+            await self._lender.distrust(digest, sums)
+
+    def stop(self) -> None:
+        self._repairs.stop()
+
+
+async def _read_through(reader: Readable) -> None:
+    """Wait for the last byte, which is held back until the digest was found right."""
+    at = 0
+    while reader.total is None or at < reader.total:
+        ready = reader.available(at, held_back=True)
+        if ready == 0:
+            await reader.wait(at, held_back=True)
+        at += ready
+        reader.punched(at)
+
+
+class _DutifulLoan(Loan):
+    def __init__(self, loan: Loan, duty: ExitStack) -> None:
+        self._loan = loan
+        self._duty = duty
+
+    @property
+    def readable(self) -> Readable:
+        return self._loan.readable
+
+    @property
+    def total(self) -> int:
+        return self._loan.total
+
+    @property
+    def ranged(self) -> bool:
+        return self._loan.ranged
+
+    @property
+    def fetched(self) -> bool:
+        return self._loan.fetched
+
+    def alive(self) -> bool:
+        return self._loan.alive()
+
+    def close(self) -> None:
+        self._loan.close()
+        self._duty.close()

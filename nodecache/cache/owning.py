@@ -1,0 +1,218 @@
+"""What this node does for its peers, by the rules of its own.
+
+A name that this node's rules deny is denied to peers as well, whatever is on
+disk. Who may fetch for a peer asks upstream itself: nothing here ever asks
+another peer, so that no question can go in a circle. What is fetched is kept
+as if a client had asked, within the share of the disk that peers have.
+
+Upstream's refusal of a name is passed on as upstream's; every other failure
+is this node's own trouble, and says nothing to the asker about its upstream.
+A question that takes longer than a peer waits is answered "I am fetching it",
+and goes on: whoever asks again joins it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from nodecache.cache.checks import Checks
+from nodecache.cache.entries import Entries
+from nodecache.cache.gate import Gate
+from nodecache.cache.hot import Known
+from nodecache.cache.lending import Lender, Lending
+from nodecache.cache.manifests import Manifests
+from nodecache.cache.policy import Policy
+from nodecache.cache.ports import Fills, Others, Shelves, Upstreams
+from nodecache.cache.refusals import refusal_of
+from nodecache.deadline import Deadline
+from nodecache.failures import Failure, UpstreamFailure, UpstreamKind
+from nodecache.freshness import TagEntry, Verdict, judge
+from nodecache.limits import Timeouts
+from nodecache.peerwire.answers import (
+    Absent,
+    Denied,
+    Elsewhere,
+    Fetching,
+    Manifest,
+    ManifestAnswer,
+    Refusal,
+)
+from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion, Mode
+from nodecache.reference import Digest, Reference, Repository, Tag
+from nodecache.results import Loan, PeerRegistry
+from nodecache.seams import WallClock
+from nodecache.sharing.duties import Asking, Duties
+from nodecache.singleflight import SingleFlight, within
+
+#: Of the time for which a peer may be silent, the part after which it says that it is fetching.
+_SOON: Final = 0.5
+
+_Key = tuple[Repository, Reference, bool]
+
+
+@attrs.frozen
+class Sharing:
+    """What a cache needs to share with its peers.
+
+    ``direct`` are the upstreams without peers, ``others`` what the peers have,
+    ``lender`` the fills.
+    """
+
+    direct: Upstreams
+    others: Others
+    lender: Lender
+    duties: Duties
+    asking: Asking
+
+
+class Owner(PeerRegistry):
+    """``gate`` is the one before the upstreams without peers. ``stop`` is owed."""
+
+    def __init__(
+        self,
+        shelves: Shelves,
+        fills: Fills,
+        entries: Entries,
+        manifests: Manifests,
+        gate: Gate,
+        sharing: Sharing,
+        policy: Callable[[], Policy],
+        clock: IReactorTime,
+        wall: WallClock,
+        timeouts: Timeouts,
+    ) -> None:
+        self._entries = entries
+        self._manifests = manifests
+        self._checks = Checks(entries, manifests, wall, direct=True)
+        self._patience = timeouts.peer_alive * _SOON
+        self._lending = Lending(
+            shelves,
+            fills,
+            sharing.lender,
+            gate,
+            sharing.duties,
+            sharing.asking,
+            clock,
+            self._patience,
+        )
+        self._policy = policy
+        self._clock = clock
+        self._wall = wall
+        self._questions: SingleFlight[_Key, ManifestAnswer] = SingleFlight()
+
+    # Manifests and tags.
+
+    async def peer_manifest(
+        self,
+        question: ManifestQuestion,
+        asker: str,  # noqa: ARG002 -- nobody is preferred
+    ) -> ManifestAnswer:
+        denied = self._denied(question.repository)
+        if denied is not None:
+            return denied
+        if question.mode is Mode.ONLY_IF_HAVE:
+            return await self._held(question) or Absent()
+        key = question.repository, question.reference, question.head
+        waiter = self._questions.run(key, lambda: self._fetched(question))
+        patience = min(self._patience, question.seconds * _SOON)
+        try:
+            return await within(waiter, self._clock, Deadline(self._clock.seconds() + patience))
+        except UpstreamFailure as failure:
+            if failure.kind is UpstreamKind.DOWN:
+                return Elsewhere(self._patience, leaving=True)
+            return Fetching(patience)
+
+    def _denied(self, repository: Repository) -> Denied | None:
+        rules = self._policy().rules.get(repository.namespace)
+        if rules is None:
+            return Denied(f"namespace {repository.namespace!r} is not served here")
+        if not rules.permits(repository.name):
+            return Denied(f"repository {repository.name!r} is denied by this node's rules")
+        return None
+
+    async def _held(self, question: ManifestQuestion) -> Manifest | None:
+        """What is here, however old it is; an import too."""
+        if isinstance(question.reference, Digest):
+            known = await self._manifests.local(question.reference)
+            return None if known is None else _answer(known, question, None)
+        for entry in await self._entries.view((question.repository, question.reference)):
+            known = await self._manifests.local(Digest.parse(entry.digest))
+            if known is not None:
+                return _answer(known, question, entry.age(self._wall()))
+        return None
+
+    async def _fetched(self, question: ManifestQuestion) -> ManifestAnswer:
+        try:
+            if isinstance(question.reference, Digest):
+                return await self._by_digest(question, question.reference)
+            return await self._by_tag(question, question.reference)
+        except Failure as failure:
+            return refusal_of(failure)
+
+    async def _by_digest(self, question: ManifestQuestion, digest: Digest) -> ManifestAnswer:
+        fetched = not self._manifests.is_here(digest)
+        known, _ = await self._manifests.get(question.repository, digest, direct=True)
+        return _answer(known, question, None, fetched=fetched)
+
+    async def _by_tag(self, question: ManifestQuestion, tag: Tag) -> ManifestAnswer:
+        key = question.repository, tag
+        entry, known, fetched = await self._entries.told(key), None, False
+        if entry is None or not self._is_fresh(entry):
+            resolved = await self._checks.make(key)
+            entry, known, fetched = resolved.entry, resolved.known, True
+        digest, age = Digest.parse(entry.digest), entry.age(self._wall())
+        if question.head:
+            return Manifest(digest, entry.media_type, entry.size, age, None, fetched)
+        if known is None:
+            known, _ = await self._manifests.get(question.repository, digest, direct=True)
+        return _answer(known, question, age, fetched=fetched)
+
+    def _is_fresh(self, entry: TagEntry) -> bool:
+        ttl = self._policy().tag_ttl
+        verdict = judge(entry, self._wall(), ttl, offline=False, upstream_down=False)
+        return verdict is Verdict.FRESH
+
+    # Blobs.
+
+    async def peer_blob(self, question: BlobQuestion, asker: str) -> Loan | Refusal:
+        denied = self._denied(question.repository)
+        if denied is not None:
+            return denied
+        if self._manifests.is_here(question.digest):
+            return Absent()
+        return await self._lending.lend(question, asker)
+
+    async def peer_has_blob(self, question: BlobQuestion) -> int | None:
+        if self._denied(question.repository) or self._manifests.is_here(question.digest):
+            return None
+        return await self._lending.size(question)
+
+    async def peer_suspect(
+        self,
+        digest: Digest,
+        sums: dict[int, tuple[int, ...]],
+        by: str,  # noqa: ARG002 -- whoever says it, the sums decide
+    ) -> None:
+        await self._lending.distrust(digest, sums)
+
+    def stop(self) -> None:
+        self._questions.stop()
+        self._lending.stop()
+
+
+def _answer(
+    known: Known, question: ManifestQuestion, age: float | None, *, fetched: bool = False
+) -> Manifest:
+    manifest = known.manifest
+    return Manifest(
+        digest=manifest.digest,
+        media_type=manifest.media_type,
+        size=len(manifest.body),
+        age=age,
+        body=None if question.head else manifest.body,
+        fetched=fetched,
+    )

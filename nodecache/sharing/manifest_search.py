@@ -1,0 +1,125 @@
+"""Asking the peers that rank for a manifest or a tag, before upstream is asked.
+
+A tag's meaning is upstream's word: it is asked of the owner, who may ask
+upstream for us, and never of those who only might have heard it once. The
+bytes of a digest are anybody's to give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+from twisted.internet.task import deferLater
+
+from nodecache.failures import PeerFailure, PeerKind
+from nodecache.membership import Peer
+from nodecache.peerwire.answers import Absent, Manifest, Refusal
+from nodecache.peerwire.questions import ManifestQuestion, Mode
+from nodecache.reference import Digest, Reference, Repository, Tag
+from nodecache.sharing.manifest_answers import PeerManifest, ToldByPeer, judge
+from nodecache.sharing.ports import View
+from nodecache.sharing.tools import Tools
+from nodecache.sourcing import Ask, Pause, Refused, Search, SearchBudget, Upstream
+from nodecache.sourcing.search import RANKED
+
+
+@attrs.frozen
+class Wanted:
+    """A manifest, or what a tag means. ``head``: its bytes are not wanted."""
+
+    repository: Repository
+    reference: Reference
+    head: bool
+
+    @property
+    def key(self) -> str:
+        """By what the peers rank."""
+        if isinstance(self.reference, Digest):
+            return str(self.reference)
+        return f"{self.repository.namespace}/{self.repository.name}:{self.reference}"
+
+    def question(self, mode: Mode, seconds: float) -> ManifestQuestion:
+        return ManifestQuestion(self.repository, self.reference, mode, seconds, self.head)
+
+
+class PeerManifests:
+    """``put_aside`` is told the node id of a peer that sent other bytes than its digest's."""
+
+    def __init__(self, tools: Tools, put_aside: Callable[[str], None]) -> None:
+        self._cluster = tools.cluster
+        self._clock = tools.clock
+        self._put_aside = put_aside
+        # Asking upstream must fit into the time of an answer after it.
+        budget = SearchBudget.of(tools.timeouts, tools.limits)
+        self._budget = attrs.evolve(budget, longest=budget.seconds)
+
+    async def find(self, wanted: Wanted) -> PeerManifest | None:
+        """What a peer gives; None where upstream is to be asked.
+
+        Raises ToldByPeer when a peer asked upstream for us, and that has it not.
+        """
+        view = self._cluster.view()
+        if not view.peers:
+            return None
+        ranked = [peer.id for peer in view.rank(wanted.key, RANKED)]
+        search = Search(
+            ranked,
+            view.me.id,
+            as_owner=False,
+            holders=(),
+            # What others think that a tag means is no answer to an owner.
+            asked_stand_ins=isinstance(wanted.reference, Tag),
+            started=self._clock.seconds(),
+            budget=self._budget,
+        )
+        return await self._go_through(search, wanted, view)
+
+    async def _go_through(self, search: Search, wanted: Wanted, view: View) -> PeerManifest | None:
+        while True:
+            match search.next(self._clock.seconds()):
+                case Ask() as ask:
+                    found = await self._ask(search, ask, wanted, view)
+                    if found is not None:
+                        return found
+                case Pause(seconds):
+                    await deferLater(self._clock, seconds, lambda: None)
+                case Refused(answer):
+                    raise ToldByPeer.of(answer)
+                case Upstream():
+                    return None
+
+    async def _ask(
+        self, search: Search, ask: Ask, wanted: Wanted, view: View
+    ) -> PeerManifest | None:
+        try:
+            answer = await self._answer(ask, wanted, view)
+        except PeerFailure as failure:
+            search.failed(ask.peer, failure, self._clock.seconds())
+            return None
+        if isinstance(answer, PeerManifest):
+            return answer
+        search.answered(ask.peer, answer, self._clock.seconds())
+        return None
+
+    async def _answer(self, ask: Ask, wanted: Wanted, view: View) -> PeerManifest | Refusal:
+        peer = view.get(ask.peer)
+        if peer is None and ask.address is not None:
+            peer = Peer(ask.peer, (ask.address,))
+        if peer is None or (ask.mode is Mode.ONLY_IF_HAVE and isinstance(wanted.reference, Tag)):
+            return Absent()
+        return await self.one(peer, wanted.question(ask.mode, self._budget.longest), ask.silence)
+
+    async def one(
+        self, peer: Peer, question: ManifestQuestion, silence: float | None = None
+    ) -> PeerManifest | Refusal:
+        """Ask ``peer``, which may be silent for so many seconds. Raises PeerFailure."""
+        answer = await self._cluster.manifest(peer, question, silence)
+        if not isinstance(answer, Manifest):
+            return answer
+        try:
+            return judge(answer, question, peer.id)
+        except PeerFailure as failure:
+            if failure.problem is PeerKind.CORRUPT:
+                self._put_aside(peer.id)
+            raise
