@@ -1,5 +1,6 @@
 """From the bytes of a blob to the socket of a client, at the client's pace."""
 
+from nodecache.body.framed import PEER_STALL, FramedSender
 from nodecache.body.passthrough import PassThroughSender
 from nodecache.body.sender import BlobSender, Part
 from nodecache.body.sending import Sender
@@ -7,8 +8,10 @@ from nodecache.body.stall import StallWatch
 from nodecache.body.wire import BlobTools, Outcome, Tools, Wire
 
 __all__ = [
+    "PEER_STALL",
     "BlobSender",
     "BlobTools",
+    "FramedSender",
     "Outcome",
     "Part",
     "PassThroughSender",

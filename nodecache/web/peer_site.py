@@ -1,0 +1,148 @@
+"""The peer port as the composition root sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import attrs
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.web.resource import Resource
+
+from nodecache.admission import Admission, Pace
+from nodecache.answers import Answer
+from nodecache.body import PEER_STALL, BlobTools, FramedSender, Sender, Wire
+from nodecache.deadline import Deadline
+from nodecache.failures import RequestProblem
+from nodecache.limits import MIB, Limits, Timeouts
+from nodecache.peerwire.codec import HELLO, SUSPECT, WARM
+from nodecache.peerwire.documents import MOST_SMALL, MOST_SUSPECT
+from nodecache.peerwire.signing import Asked, Verdict, Verifier
+from nodecache.results import PeerRegistry
+from nodecache.seams import DiskPool, Observe, WallClock
+from nodecache.web.channel import GuardedChannel
+from nodecache.web.exchange import client_name
+from nodecache.web.peer_desk import Desk
+from nodecache.web.peer_exchange import PeerExchange
+from nodecache.web.peer_lending import Lending
+from nodecache.web.peer_ports import Lent, Members, Secrets, Status, Warm
+from nodecache.web.peer_request import PeerRequest
+from nodecache.web.site import GuardedSite
+
+#: Bytes of bodies that are held before it is known who sent them, all requests together.
+UNSIGNED_BYTES = 32 * MIB
+#: Seconds for which the rate may be saved up.
+BURST = 0.05
+
+
+class PeerChannel(GuardedChannel):
+    def refuse_body(self) -> None:
+        self.refuse(RequestProblem.BODY, "the request has more of a body than is read")
+
+
+class PeerSite(GuardedSite):
+    """A factory to listen with; its requests are answered by ``desk``.
+
+    ``me`` is this node's id, ``secrets`` gives all that are accepted as of now.
+    ``active_bodies`` are the bodies being sent. ``clock`` (the reactor, if it
+    is not given) is for times and timers only.
+    """
+
+    protocol = PeerChannel
+
+    def __init__(
+        self,
+        registry: PeerRegistry,
+        admission: Admission,
+        members: Members,
+        *,
+        me: str,
+        secrets: Secrets,
+        reactor: IReactorFDSet,
+        pool: DiskPool,
+        observe: Observe,
+        wall: WallClock,
+        timeouts: Timeouts,
+        limits: Limits,
+        status: Status,
+        warm: Warm | None = None,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        ticking = cast(IReactorTime, reactor) if clock is None else clock
+        self._tools = BlobTools(
+            clock=ticking, observe=observe, stall=PEER_STALL, reactor=reactor, pool=pool
+        )
+        own = attrs.evolve(limits, client_connections=limits.peer_clients)
+        super().__init__(Resource(), PeerRequest, self._tools, wall, timeouts, own)
+        self.me = me
+        self.secrets = secrets
+        self.active_bodies: set[Sender] = set()
+        self._verifier = Verifier(me, timeouts.peer_window)
+        self._admission = admission
+        self._members = members
+        self._alive = timeouts.peer_alive
+        self._pace = Pace(limits.peer_rate, max(MIB, limits.peer_rate * BURST))
+        self._most = {
+            (b"POST", HELLO.encode()): limits.peer_hello_bytes,
+            (b"POST", SUSPECT.encode()): MOST_SUSPECT,
+            (b"POST", WARM.encode()): MOST_SMALL,
+        }
+        self._unsigned = 0
+        self._lending = Lending(registry, admission, members, ticking, observe, timeouts)
+        self.desk = Desk(registry, self._lending, members, status, warm, ticking, observe, timeouts)
+
+    # What requests ask.
+
+    def wall_ms(self) -> int:
+        return int(self.wall() * 1000)
+
+    def verdict(self, asked: Asked, header: str | None, secrets: Sequence[bytes]) -> Verdict:
+        return self._verifier.check(asked, header, secrets, self.wall_ms())
+
+    def most_of_a_body(self, method: bytes, path: bytes) -> int:
+        """Bytes that are read of the body of such a request."""
+        return self._most.get((method, path), 0)
+
+    def take_in(self, size: int) -> bool:
+        """Whether so many bytes more may be held of bodies whose sender is not known yet."""
+        if self._unsigned + size > UNSIGNED_BYTES:
+            return False
+        self._unsigned += size
+        return True
+
+    def let_go(self, size: int) -> None:
+        self._unsigned -= size
+
+    def held(self) -> tuple[int, int, int]:
+        """Bytes of unsigned bodies, places in the line, and searches that go on."""
+        return self._unsigned, self._lending.waiting, self.desk.searching
+
+    def sender(self, request: Wire, lent: Lent) -> FramedSender:
+        ended = cast(PeerRequest, request).body_ended
+        return FramedSender(
+            request, lent.loan, lent.span, self._tools, self._pace, self._alive, ended
+        )
+
+    def refused(self, channel: GuardedChannel, refusal: Answer) -> None:
+        now = self.clock.seconds()
+        exchange = PeerExchange(client_name(getattr(channel.getPeer(), "host", "")), now)
+        exchange.failed("unsigned", refusal.message)
+        self.observe(exchange.answered(refusal.status, len(refusal.body()), now))
+
+    # Closing.
+
+    def leave(self) -> None:
+        """From now on those who ask are told where else to ask; idempotent."""
+        self._lending.leaving = self._admission.leaving = self._members.leaving = True
+
+    async def drain(self, deadline: Deadline) -> int:
+        self.leave()
+        left = await super().drain(deadline)
+        if not left:
+            self.desk.stop()
+        return left
+
+    def abort_all(self) -> int:
+        cut = super().abort_all()
+        self.desk.stop()
+        return cut
