@@ -8,11 +8,13 @@ from typing import Any, Generic, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure as Raised
 
+from nodecache.failures import Failure
+
 T = TypeVar("T")
 
 
 class Race(Generic[T]):
-    """A runner that returns None gives up. One that raises ends the race: that is for bugs.
+    """A runner that returns None gives up; what one raises ends the race.
 
     ``drop`` gets what a runner yields although it was cancelled.
     """
@@ -41,7 +43,7 @@ class Race(Generic[T]):
         task.addCallbacks(self._ended, self._broken, callbackArgs=(then,))
 
     async def first(self) -> T | None:
-        """What the first runner returned; None once all have given up."""
+        """What the first runner returned; None once all have given up. Cancelling ends them all."""
         self._awaited = True
         self._look()
         try:
@@ -61,13 +63,14 @@ class Race(Generic[T]):
             self._close()
             self._end.callback(value)
 
-    def _broken(self, raised: Raised) -> None:
+    def _broken(self, raised: Raised) -> Raised | None:
         self._running -= 1
         if not self._over:
             self._close()
             self._end.errback(raised)
-        elif not raised.check(CancelledError):
-            raised.raiseException()
+            return None
+        # Nobody waits for it any more; a bug shall be seen nevertheless.
+        return None if raised.check(CancelledError, Failure) else raised
 
     def _look(self) -> None:
         if self._awaited and not self._running and not self._over:
@@ -75,6 +78,8 @@ class Race(Generic[T]):
             self._end.callback(None)
 
     def _close(self) -> None:
+        # Once: a task that takes its time to end is not to be cancelled in that.
+        tasks, self._tasks = self._tasks, []
         self._over = True
-        for task in self._tasks:
+        for task in tasks:
             task.cancel()
