@@ -233,3 +233,6 @@ _DECODERS: Final[Mapping[str, tuple[int, _Decoder | None]]] = {
     "denied": (403, lambda fields, _: Denied(_message(fields))),
     "upstream-broken": (502, _upstream_broken),
 }
+
+#: The words of answers that are refusals.
+REFUSALS: Final = frozenset(_DECODERS) - {"bytes", "manifest"}

@@ -1,35 +1,5 @@
-"""How nodes introduce themselves, and each other."""
+"""How nodes introduce themselves, and each other: the membership's own values."""
 
-from __future__ import annotations
+from nodecache.membership.hello import Hello, Known
 
-import attrs
-
-from nodecache.membership import Address
-
-
-@attrs.frozen
-class Known:
-    """A node that the sender knows; ``age`` is seconds since somebody spoke to it there."""
-
-    id: str
-    address: Address
-    zone: str
-    age: float
-
-
-@attrs.frozen
-class Hello:
-    """``wire`` is the wire version, ``release`` that of the program.
-
-    ``leaving``: it is stopping. ``busy``: it is slow now, and better asked
-    last. Both sides of a ``hello`` send one.
-    """
-
-    id: str
-    wire: str
-    release: str
-    zone: str
-    addresses: tuple[Address, ...]
-    known: tuple[Known, ...] = ()
-    leaving: bool = False
-    busy: bool = False
+__all__ = ["Hello", "Known"]
