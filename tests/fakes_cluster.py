@@ -152,7 +152,8 @@ class FakeCluster(Cluster):
 
     ``off`` are peers that are not in the view. ``starting``, once set, is what ``ready`` waits for.
     ``ranks``: see FakeView; without it peers rank in their order, and ``me`` last. With a
-    ``clock``, a peer that is silent for as long as the asker says has failed.
+    ``clock``, a peer that is silent for as long as the asker says has failed, and for
+    ``silence`` where it does not say (None: is waited for).
     """
 
     def __init__(self, *peers: FakePeer, clock: IReactorTime | None = None) -> None:
@@ -165,6 +166,7 @@ class FakeCluster(Cluster):
         self.told: list[tuple[str, Digest, dict[int, tuple[int, ...]]]] = []
         self.starting: Deferred[None] | None = None
         self.clock = clock
+        self.silence: float | None = None
 
     def __getitem__(self, id_: str) -> FakePeer:
         return self.peers[id_]
@@ -210,6 +212,7 @@ class FakeCluster(Cluster):
         self.asked.append(asked)
         if not self.peers[peer.id].patient:
             self.answer(asked)
+        silence = self.silence if silence is None else silence
         if self.clock is not None and silence is not None:
             waiting.addTimeout(silence, self.clock, lambda *_: self._silent(asked))
         try:
