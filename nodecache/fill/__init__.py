@@ -63,7 +63,9 @@ ends it; ``Fill`` ends all of them in one place, then waits for the disk job
 under way, and only then lets go of the file.
 """
 
-from nodecache.fill.fill import Fill, Outcome
+from nodecache.fill.fill import Fill
 from nodecache.fill.fills import Fills
+from nodecache.fill.tools import Blame, NoBlame, Spreading, Width
+from nodecache.fill.verdict import Outcome
 
-__all__ = ["Fill", "Fills", "Outcome"]
+__all__ = ["Blame", "Fill", "Fills", "NoBlame", "Outcome", "Spreading", "Width"]

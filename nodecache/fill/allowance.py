@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure as Raised
 
 from nodecache.failures import NoRoom
-from nodecache.store import Reservation
+
+
+class Growing(Protocol):
+    """Room that is spoken for, and can be more."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, as asked for."""
+        ...
+
+    async def grow(self, more: int) -> None:
+        """Raises NoRoom, StoreFailure."""
+        ...
 
 
 class Allowance:
@@ -20,7 +33,7 @@ class Allowance:
 
     def __init__(
         self,
-        reservation: Reservation,
+        reservation: Growing,
         step: int,
         granted: Callable[[], None],
         refused: Callable[[NoRoom], None],

@@ -9,15 +9,19 @@ from __future__ import annotations
 import attrs
 
 from nodecache.byteranges import Span
-from nodecache.failures import UpstreamFailure, UpstreamKind
+from nodecache.failures import PeerFailure, PeerKind, UpstreamFailure, UpstreamKind
 from nodecache.seams import BlobBody
 
 
 class Contradiction(UpstreamFailure):
-    """What sources say of one blob can not all be true: nothing of it is kept."""
+    """What sources say of one blob can not all be true: nothing of it is kept.
+
+    ``peer`` is the one whose answer did not go with those before, if it was a peer's.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(UpstreamKind.WRONG, message)
+        self.peer: str | None = None
 
 
 @attrs.frozen
@@ -31,6 +35,28 @@ class Answer:
     total: int | None
     stop: int | None
     stream: bool
+
+
+def outward(failure: UpstreamFailure) -> UpstreamFailure:
+    """``failure`` as a fill's end: what became of peers is nothing to a client."""
+    if isinstance(failure, PeerFailure):
+        return UpstreamFailure(failure.kind, f"peer {failure.peer}: {failure.message}")
+    return failure
+
+
+def judged(body: BlobBody, asked: Span, known: int | None) -> Answer:
+    """As ``judge``; a body that is not fit is stopped, and that of a peer is a PeerFailure."""
+    try:
+        return judge(body, asked, known)
+    except Contradiction as contradiction:
+        body.stop()
+        contradiction.peer = body.peer
+        raise
+    except UpstreamFailure as failure:
+        body.stop()
+        if body.peer is None:
+            raise
+        raise PeerFailure(body.peer, PeerKind.WRONG, failure.message) from failure
 
 
 def judge(body: BlobBody, asked: Span, known: int | None) -> Answer:

@@ -83,14 +83,18 @@ class _Sums:
 
 
 class Assembly:
-    """``hashed`` is how far the digest has got; ``recorded`` whether any segment can be resumed."""
+    """``hashed`` is how far the digest has got; ``recorded`` whether any segment can be resumed.
+
+    ``sums`` are the CRC-32 of the blocks of each segment that is whole on disk.
+    """
 
     def __init__(self, partial: Partial) -> None:
         self.hashed = 0
         self.recorded = bool(partial.whole)
+        self.sums = {index: partial.known.segments[index] for index in partial.whole}
         self._partial = partial
         self._hash = hashlib.sha256()
-        self._sums: dict[int, _Sums] = {}
+        self._open: dict[int, _Sums] = {}
         self._recording = True
 
     def hexdigest(self) -> str:
@@ -144,13 +148,14 @@ class Assembly:
     def _checksum_part(self, whole: Span, offset: int, part: memoryview) -> None:
         index = segment_of(offset)
         if offset == whole.start:
-            self._sums[index] = _Sums(offset)
-        sums = self._sums.get(index)
+            self._open[index] = _Sums(offset)
+        sums = self._open.get(index)
         if sums is None or sums.at != offset:
             # Its start came while the total was unknown: this one can not be resumed.
             return
         sums.feed(part, whole.stop)
         if sums.at == whole.stop:
-            del self._sums[index]
+            del self._open[index]
+            self.sums[index] = tuple(sums.done)
             self._partial.record_segment(index, sums.done)
             self.recorded = True

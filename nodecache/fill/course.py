@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from nodecache.byteranges import RangeSet
 from nodecache.failures import NoRoom
-from nodecache.fill.allowance import Allowance
+from nodecache.fill.allowance import Allowance, Growing
 from nodecache.fill.assembly import Assembly
 from nodecache.fill.crew import Crew
+from nodecache.fill.demand import Demand
 from nodecache.fill.first import First
 from nodecache.fill.names import Sources
 from nodecache.fill.narrow import Narrow
@@ -14,30 +15,27 @@ from nodecache.fill.tools import Tools
 from nodecache.fill.writer import Writer
 from nodecache.inflight import Flight
 from nodecache.inflight.waiters import Waiters
-from nodecache.store import Partial, Reservation
+from nodecache.store import Partial
 
 
 class Course:
     """Made over an open partial. ``close`` is owed.
 
+    Without room it goes on for the clients of this node (``narrow``), if there
+    are any; for peers alone it does not.
+
     It is what the writer and the crew report to, and stands between them.
     """
 
-    def __init__(self, flight: Flight, partial: Partial, sources: Sources, tools: Tools) -> None:
+    def __init__(
+        self, flight: Flight, partial: Partial, sources: Sources, demand: Demand, tools: Tools
+    ) -> None:
         self.assembly = Assembly(partial)
         self.writer = Writer(
             flight, self.assembly, tools.pool, tools.clock, tools.limits, tools.timeouts, self
         )
-        self.crew = Crew(
-            flight,
-            sources,
-            tools.connections,
-            self,
-            tools.clock,
-            tools.observe,
-            tools.limits,
-            tools.timeouts,
-        )
+        self.crew = Crew(flight, sources, self, demand, tools)
+        self._demand = demand
         self._flight = flight
         self._tools = tools
         self._waiters = Waiters(tools.clock)
@@ -60,12 +58,17 @@ class Course:
         """What an earlier fill has left is of no use after all. Nobody has seen any of it."""
         self.resume(None, RangeSet())
 
-    def begin(self, total: int | None, reservation: Reservation, first: First | None) -> None:
-        """Headers are in: let bytes come. Without ``first`` all of them are on disk already."""
+    def begin(
+        self, total: int | None, room: Growing, first: First | None, *, place: bool = True
+    ) -> None:
+        """Headers are in: let bytes come. Without ``first`` all that is wanted is here already.
+
+        ``place``: the first connection has a place in line.
+        """
         self.crew.total = self.writer.total = total
         if total is None:
             self._allowance = Allowance(
-                reservation,
+                room,
                 self._tools.limits.reserve_step,
                 self.writer.nudge,
                 self.full,
@@ -74,9 +77,13 @@ class Course:
             self.writer.gate = self._allowance.allows
         self._flight.begin(total)
         if first is not None:
-            self.crew.begin(first.body, first.asked, first.answer)
-        else:
+            self.crew.begin(first.body, first.asked, first.answer, place=place)
+            return
+        if self.crew.whole:
             self.writer.end()
+        self.crew.go_on()
+        # What is here already has yet to be hashed.
+        self.writer.nudge()
 
     async def over(self) -> int:
         """Returns the total when every byte is on disk and hashed. Raises what went wrong."""
@@ -129,8 +136,10 @@ class Course:
     def full(self, failure: NoRoom) -> None:
         if self._narrow is not None:
             self._narrow.full(failure)
-        else:
+        elif self._demand.local:
             self._go_narrow()
+        else:
+            self.broken(failure)
 
     def _go_narrow(self) -> None:
         self.assembly.give_up_segments()

@@ -1,14 +1,16 @@
-"""The connections of one fill: which segment next, and how many of them.
+"""The connections of one fill: what has come, and which segment next.
 
 Each worker takes a segment, asks for what is missing of it, and pours the
-answer; then the next, until none is left. What an answer turns out to be is
-up to the source: a part, or a stream of the whole, which then is all the fill
-needs, so that there are no other workers beside it.
+answer; then the next, until none is left for it. How many there are, and what
+for, ``staff`` tells. What an answer turns out to be is up to the source: a
+part, or a stream of the whole, which then is all the fill needs, so that there
+are no other workers beside it.
 
 A broken body is taken up again by its own worker, as long as the patience with
 that segment lasts. A worker whose *question* is refused while others are at
 work leaves instead: perhaps this source does not like many connections. The
-last one does not leave; what it can not fetch fails the fill.
+last one does not leave; what it can not fetch fails the fill. A peer's failure
+is neither: whom to ask next, the source knows.
 """
 
 from __future__ import annotations
@@ -16,21 +18,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure as Raised
-
 from nodecache.byteranges import RangeSet, Span
 from nodecache.events import FillResumed
 from nodecache.failures import UpstreamFailure
 from nodecache.fill.answers import Answer
-from nodecache.fill.connections import Line
+from nodecache.fill.demand import Demand
 from nodecache.fill.names import Sources
-from nodecache.fill.patience import Patience
-from nodecache.fill.ramp import Ramp
+from nodecache.fill.patience import Patience, Patiences
+from nodecache.fill.senders import Senders
+from nodecache.fill.staff import Staff
+from nodecache.fill.tools import Tools
 from nodecache.fill.worker import Worker
 from nodecache.inflight import Flight
-from nodecache.limits import SEGMENT, Limits, Timeouts
-from nodecache.seams import BlobBody, Observe
+from nodecache.limits import SEGMENT
+from nodecache.seams import BlobBody
 from nodecache.segments import next_segment, remaining_span, segment_of
 
 
@@ -57,38 +58,30 @@ class Intake(Protocol):
 class Crew:
     """``accepted`` are the bytes that came, on disk or on their way there.
 
-    ``most`` is the largest number of connections at a time, ``resumes`` how
-    often one was taken up again. The places in ``line`` of all its workers
-    are the crew's to give back, that of the first one among them.
+    ``stream``: the source gives the whole only, in order. ``resumes`` is how
+    often a connection was taken up again, ``senders`` which peers sent what.
     """
 
     def __init__(
-        self,
-        flight: Flight,
-        sources: Sources,
-        line: Line,
-        intake: Intake,
-        clock: IReactorTime,
-        observe: Observe,
-        limits: Limits,
-        timeouts: Timeouts,
+        self, flight: Flight, sources: Sources, intake: Intake, demand: Demand, tools: Tools
     ) -> None:
         self.accepted = RangeSet(flight.progress.present.spans())
         self.total = flight.total
         self.pressed = False
-        self.most = 0
+        self.stream = False
         self.resumes = 0
+        self.senders = Senders()
+        self.staff = Staff(flight, tools, self._worker, self._has_work, intake.broken)
         self._flight = flight
         self._sources = sources
-        self._line = line
         self._intake = intake
-        self._clock = clock
-        self._observe = observe
-        self._limits = limits
-        self._timeouts = timeouts
-        self._ramp = Ramp(timeouts.ramp, limits.ramp_bytes)
-        self._workers: dict[Worker, None] = {}
-        self._patience: dict[int, Patience] = {}
+        self._demand = demand
+        self._tools = tools
+        self._clock = tools.clock
+        self._patience = Patiences(
+            tools.limits.resumes, tools.timeouts.stall_total, tools.timeouts.resume_pause
+        )
+        self._begun = False
         self._in_order = False
         self._told_all = False
 
@@ -99,23 +92,51 @@ class Crew:
         """Whether every byte has come."""
         return self.total is not None and self.accepted.is_whole(self.total)
 
-    def first_span(self) -> Span:
-        """What to ask for first."""
-        span = self.span_for(self._worker())
-        assert span is not None, "there is nothing to ask for"
-        return span
+    @property
+    def everything(self) -> bool:
+        """Whether all of the blob is to be fetched."""
+        return self._demand.local or self.stream
 
-    def begin(self, body: BlobBody, asked: Span, answer: Answer) -> None:
-        """Start with the first connection, whose headers are in."""
-        self._add(self._worker(segment_of(asked.start)), body, answer)
+    def first_span(self) -> Span | None:
+        """What to ask for first; None when nothing is wanted that is not here."""
+        if self.total is None and not self.everything:
+            index = next(iter(self._demand), 0)
+            return Span(index * SEGMENT, (index + 1) * SEGMENT)
+        return self.span_for(self._worker(lane=not self.everything))
+
+    def begin(self, body: BlobBody, asked: Span, answer: Answer, *, place: bool) -> None:
+        """Start with the first connection, whose headers are in; ``place``: it has one in line."""
+        self.stream = answer.stream
+        self.senders.vouched(body.peer, asked.start)
+        first = segment_of(body.start if answer.stream else asked.start)
+        worker = self._worker(first, lane=not self.everything)
+        worker.place = place
+        self.patience_with(worker)  # its time runs from here
+        if answer.stream:
+            self.staff.settle()
+        self.staff.add(worker, body, answer)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Let as many work as the blob is worth, and as peers wait for."""
+        self._begun = True
+        if self.everything and self.total is not None and not (self.stream or self._in_order):
+            self.staff.widen(self._tools.width(self._flight.digest, self.total))
+        self.serve_peers()
+
+    def serve_peers(self) -> None:
+        """Fetch what ``demand`` names, at once; there is room for it."""
+        if not self._begun or self.total is None or self.stream or self._in_order:
+            return
+        while self.staff.may_hire_lane and (segment := self._next_demanded()) is not None:
+            self.staff.add(self._worker(segment, lane=True))
 
     def press(self, pressed: bool) -> None:  # noqa: FBT001 - it is the whole message
         """Pause or resume the sources."""
         self.pressed = pressed
-        self._ramp.disturbed()
-        for patience in self._patience.values():
-            patience.rested(self._clock.seconds())
-        for pour in [worker.pour for worker in self._workers if worker.pour is not None]:
+        self.staff.press(pressed)
+        self._patience.rested(self._clock.seconds())
+        for pour in [worker.pour for worker in self.staff if worker.pour is not None]:
             if pressed:
                 pour.pause()
             else:
@@ -130,69 +151,95 @@ class Crew:
         front = self.accepted.covered_from(0)
         self.accepted = RangeSet([Span(0, front), *kept])
         self._in_order = True
-        self._ramp.close()
-        workers = list(self._workers)
+        self.staff.settle()
+        workers = list(self.staff)
         keep = next((each for each in workers if each.pour and each.pour.leads_to(front)), None)
+        successor = self._worker()
         if keep is None and workers:
             # Its place is for the one that takes over.
-            workers[0].place = False
+            successor.place, workers[0].place = workers[0].place, False
         for worker in workers:
             if worker is not keep:
                 worker.dismiss()
-        if keep is None and workers:
-            self._add(self._worker())
+        if keep is not None:
+            keep.lane = False
+        elif workers:
+            self.staff.add(successor)
         return front
 
     def stop(self) -> None:
         """Close every connection; idempotent."""
-        for worker in list(self._workers):
+        for worker in self.staff:
             worker.dismiss()
 
     # As the foreman of its workers.
 
     @property
     def alone(self) -> bool:
-        return sum(not worker.dismissed for worker in self._workers) == 1
+        return self.staff.alone
+
+    @property
+    def takes_streams(self) -> bool:
+        return self.everything and self.staff.alone
 
     def span_for(self, worker: Worker) -> Span | None:
         if self.whole:
             return None
         if self.total is None or self._in_order:
             worker.segment = segment_of(self.accepted.covered_from(0))
-        elif worker.segment is None or self._is_whole(worker.segment, self.total):
-            self._patience.pop(-1 if worker.segment is None else worker.segment, None)
-            worker.segment = None if self._should_yield() else self._next_segment(self.total)
+        elif worker.segment is None or not self._lacks_of(worker.segment, self.total):
+            self._patience.forget(worker.segment)
+            worker.segment = None
+            worker.segment = self._assigned(worker, self.total)
+            if not worker.lane:
+                self.staff.refill()
         if worker.segment is None:
             return None
         if self.total is None:
             return Span(self.accepted.covered_from(0), (worker.segment + 1) * SEGMENT)
         return remaining_span(worker.segment, self.total, self.accepted)
 
-    def _should_yield(self) -> bool:
-        """Another fill waits for its first connection, and this one has several."""
-        return self._line.crowded and len(self._workers) > 1
+    def _assigned(self, worker: Worker, total: int) -> int | None:
+        if worker.lane:
+            segment = self._next_demanded()
+            if segment is not None or not self.everything or self.staff.regulars:
+                return segment
+            # The regular ones left while the rest was in the hands of lane workers.
+            worker.lane = False
+        return None if self.staff.should_yield else self._next_segment(total)
 
-    def _is_whole(self, segment: int, total: int) -> bool:
-        return not remaining_span(segment, total, self.accepted).size
+    def _lacks_of(self, segment: int, total: int) -> bool:
+        return remaining_span(segment, total, self.accepted).size > 0
+
+    def _has_work(self) -> bool:
+        if self.total is None or self._in_order:
+            return False
+        return self._next_segment(self.total) is not None
 
     def _next_segment(self, total: int) -> int | None:
-        taken = {each.segment for each in self._workers if each.segment is not None}
-        return next_segment(total, self.accepted, taken, self._flight.wanted())
+        return next_segment(
+            total,
+            self.accepted,
+            self.staff.taken(),
+            self._flight.wanted(),
+            spread=self._tools.spread(self._flight.digest),
+        )
+
+    def _next_demanded(self) -> int | None:
+        assert self.total is not None
+        taken = self.staff.taken()
+        for segment in self._demand.served():
+            if segment not in taken and self._lacks_of(segment, self.total):
+                return segment
+        return None
 
     async def fetch(self, span: Span, patience: Patience) -> BlobBody:
-        deadline = patience.deadline(self._clock.seconds(), self._timeouts.answer)
+        deadline = patience.deadline(self._clock.seconds(), self._tools.timeouts.answer)
         return await self._sources.fetch(span, deadline)
 
     def patience_with(self, worker: Worker) -> Patience:
         assert worker.segment is not None
-        if worker.segment not in self._patience:
-            self._patience[worker.segment] = Patience(
-                self._limits.resumes,
-                self._timeouts.stall_total,
-                self._timeouts.resume_pause,
-                self._clock.seconds(),
-            )
-        return self._patience[worker.segment]
+        return self._patience.with_segment(worker.segment, self._clock.seconds())
 
     def learn(self, total: int) -> None:
         if self.total is None:
@@ -204,34 +251,28 @@ class Crew:
         gaps = self.accepted.missing(Span(offset, offset + len(data)))
         for gap in gaps:
             self.accepted.add(gap)
+            self.senders.brought(worker.pour.peer if worker.pour else None, gap)
         count = sum(gap.size for gap in gaps)
         self._flight.fetched += len(data)
         if count:
-            self._brought(worker, count)
+            now = self._clock.seconds()
+            self.patience_with(worker).progressed(now)
+            self.staff.brought(worker, count, now)
         for gap in gaps:
             part = data if gap.size == len(data) else data[gap.start - offset : gap.stop - offset]
             self._intake.received(gap.start, part)
         self._tell_if_all()
 
-    def _brought(self, worker: Worker, count: int) -> None:
-        now = self._clock.seconds()
-        self.patience_with(worker).progressed(now)
-        if worker.fresh:
-            worker.fresh = False
-            self._ramp.joined()
-        if self._ramp.received(count, now):
-            self._grow()
-
     def lacks(self, start: int, stop: int | None) -> bool:
         return stop is None or not self.accepted.contains(Span(start, max(start, stop)))
 
     def unwelcome(self) -> None:
-        self._ramp.close()
+        self.staff.settle()
 
     def resumed(self, offset: int, failure: UpstreamFailure) -> None:
         self.resumes += 1
-        self._ramp.disturbed()
-        self._observe(
+        self.staff.disturbed()
+        self._tools.observe(
             FillResumed(
                 digest=str(self._flight.digest),
                 offset=self.accepted.covered_from(offset),
@@ -244,45 +285,5 @@ class Crew:
             self._told_all = True
             self._intake.all_received()
 
-    # Workers.
-
-    def _worker(self, segment: int | None = None) -> Worker:
-        return Worker(self, self._clock, segment)
-
-    def _grow(self) -> None:
-        """One more connection would pay."""
-        if (
-            self.total is None
-            or self.pressed
-            or len(self._workers) >= self._limits.connections_per_blob
-            or self._next_segment(self.total) is None
-            or not self._line.enter_now()
-        ):
-            return
-        self._ramp.added()
-        self._add(self._worker())
-
-    def _add(
-        self, worker: Worker, body: BlobBody | None = None, answer: Answer | None = None
-    ) -> None:
-        if answer is not None and answer.stream:
-            self._ramp.close()
-        self._workers[worker] = None
-        self._count()
-        if body is not None:
-            self.patience_with(worker)  # its time runs from here
-        worker.start(body, answer).addBoth(self._ended, worker)
-
-    def _count(self) -> None:
-        self._flight.connections = len(self._workers)
-        self.most = max(self.most, len(self._workers))
-
-    def _ended(self, result: object, worker: Worker) -> None:
-        del self._workers[worker]
-        self._count()
-        if worker.place:
-            self._line.leave()
-        self._ramp.left()
-        if isinstance(result, Raised) and not worker.dismissed:
-            assert isinstance(result.value, Exception)
-            self._intake.broken(result.value)
+    def _worker(self, segment: int | None = None, *, lane: bool = False) -> Worker:
+        return Worker(self, self._clock, segment, lane=lane, place=not lane)

@@ -2,83 +2,65 @@
 
 from __future__ import annotations
 
-import enum
 import traceback
+from collections.abc import Mapping
 
-import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 
 from nodecache.deadline import Deadline
 from nodecache.events import DiskFailed, FillFinished, FillStarted, Unexpected
-from nodecache.failures import Failure, NoRoom, StoreFailure, UpstreamFailure, UpstreamKind
+from nodecache.failures import Failure, NoRoom, StoreFailure
 from nodecache.fill.answers import Contradiction
+from nodecache.fill.connections import Line
 from nodecache.fill.course import Course
-from nodecache.fill.first import First, ask
+from nodecache.fill.demand import Demand
+from nodecache.fill.first import First
 from nodecache.fill.landing import Landing
+from nodecache.fill.lending import Lending
 from nodecache.fill.names import Sources
+from nodecache.fill.question import FirstQuestion
 from nodecache.fill.tools import Tools
-from nodecache.inflight import Flight
-
-
-class Outcome(enum.Enum):
-    """How a fill ended; the value is that of ``FillFinished.outcome``."""
-
-    STORED = "stored"
-    MISMATCH = "mismatch"
-    FAILED = "failed"
-    DISCARDED = "discarded"
-    STOPPED = "stopped"
-
-
-class Mismatch(UpstreamFailure):
-    """All bytes came, and they are not those of the digest."""
-
-    def __init__(self, found: str) -> None:
-        super().__init__(UpstreamKind.WRONG, f"the bytes that came have the digest sha256:{found}")
-
-
-@attrs.frozen
-class _Verdict:
-    """What an error makes of a fill, and what its readers are told (``Flight.fail``)."""
-
-    outcome: Outcome
-    cause: Failure
-    mute: bool
-    keep: bool
-
-
-def _verdict(error: Exception) -> _Verdict:
-    if isinstance(error, CancelledError):
-        stopping = StoreFailure("this node is stopping")
-        return _Verdict(Outcome.STOPPED, stopping, mute=True, keep=True)
-    if isinstance(error, Mismatch | Contradiction):
-        return _Verdict(Outcome.MISMATCH, error, mute=True, keep=False)
-    if isinstance(error, NoRoom):
-        return _Verdict(Outcome.DISCARDED, error, mute=False, keep=True)
-    if isinstance(error, StoreFailure):
-        return _Verdict(Outcome.FAILED, error, mute=True, keep=False)
-    if isinstance(error, Failure):
-        return _Verdict(Outcome.FAILED, error, mute=False, keep=True)
-    bug = StoreFailure(f"an error of this program: {type(error).__name__}")
-    return _Verdict(Outcome.FAILED, bug, mute=True, keep=False)
+from nodecache.fill.verdict import (
+    Distrusted,
+    Lapsed,
+    Mismatch,
+    Outcome,
+    Stopped,
+    Verdict,
+    verdict_on,
+)
+from nodecache.inflight import Flight, Status
+from nodecache.inflight.waiters import Waiters
+from nodecache.segments import segment_count, segment_of
 
 
 class Fill:
-    """Fills ``flight``. ``hint`` is the size in bytes that a manifest named, if any did.
+    """Fills ``flight`` as far as ``demand`` says.
 
-    ``outcome`` is None until it ended.
+    ``hint`` is the size in bytes that a manifest named, if any did. One that
+    begins without a client of this node has its place in ``Tools.peer_line``
+    already, and no connection of it has one in line. ``outcome`` is None until
+    it ended; ``worth_another``: it was a peer's fault, and clients were
+    reading.
     """
 
-    def __init__(self, flight: Flight, hint: int | None, tools: Tools) -> None:
+    def __init__(self, flight: Flight, hint: int | None, demand: Demand, tools: Tools) -> None:
         self.outcome: Outcome | None = None
+        self.forgiven = self.worth_another = False
+        self.hint = hint
         self._flight = flight
-        self._hint = hint
+        self._demand = demand
         self._tools = tools
         self._sources = Sources(flight.names, flight.digest, tools.factory, tools.clock)
-        self._landing = Landing(flight.digest, tools)
+        self._landing = Landing(flight.digest, demand, tools)
+        self.lending = Lending(flight, demand, self._landing, tools, self._lapse)
         self._course: Course | None = None
-        self._in_line = False
+        self._place: Line | None = None if demand.local else tools.peer_line
+        self._joins = DeferredLock()
+        self._joined = Waiters(tools.clock)
+        self._truths: dict[int, tuple[int, ...]] = {}
         self._must_finish = False
+        self._stopped: Stopped | Lapsed = Stopped()
         self._task: Deferred[None] | None = None
 
     def start(self) -> Deferred[None]:
@@ -89,16 +71,57 @@ class Fill:
     def stop(self) -> None:
         """End soon, keeping what can be resumed. What is being stored or closed is finished."""
         if self._task is not None and not self._must_finish:
+            self._flight.shut()
             self._task.cancel()
+
+    def _lapse(self) -> None:
+        if not self._must_finish:
+            self._stopped = Lapsed()
+            self.stop()
+
+    async def join(self, hint: int | None) -> None:
+        """A client of this node wants the blob. Raises NoRoom, StoreFailure: it can not have it."""
+        if self._demand.local:
+            return
+        self.hint = self.hint or hint
+        self.lending.enter()
+        try:
+            await self._joins.run(lambda: Deferred.fromCoroutine(self._join()))
+        finally:
+            self.lending.leave()
+
+    async def _join(self) -> None:
+        if self._demand.local:
+            return
+        total = self._flight.total
+        if self._flight.status is Status.ARRIVING and total is not None:
+            await self._landing.reserve_whole(total)
+        # Otherwise room for all of it is spoken for on the way, or was.
+        self._demand.local = True
+        if self._place is self._tools.peer_line and self._tools.line.enter_now():
+            self._leave_line()
+            self._place = self._tools.line
+        if self._course is not None and self._flight.status is Status.ARRIVING:
+            self._course.crew.go_on()
+        self._joined.wake()
+
+    def distrust(self, sums: Mapping[int, tuple[int, ...]]) -> None:
+        """``sums`` are the right ones. What was verified stays; else all goes if ours differ."""
+        self._truths.update(sums)
+        if self._course is not None and self._flight.status is not Status.WHOLE:
+            ours = self._course.assembly.sums
+            if any(ours.get(index, right) != right for index, right in self._truths.items()):
+                self._course.broken(Distrusted())
 
     async def _run(self) -> None:
         reason, keep, outcome = "", False, Outcome.STORED
         try:
             await self._drive()
         except Exception as error:  # CancelledError, too: this is where a stopped fill ends
-            verdict = _verdict(error)
+            error = self._stopped if isinstance(error, CancelledError) else error
+            verdict = verdict_on(error)
             outcome, keep, reason = verdict.outcome, verdict.keep, str(verdict.cause)
-            self._flight.fail(verdict.cause, mute=verdict.mute)
+            self._fail(verdict)
             self._tell_failure(error)
         self._must_finish = True
         await self._close(keep=keep)
@@ -106,66 +129,105 @@ class Fill:
         self._tell(outcome, reason)
         self._flight.end()
 
+    def _fail(self, verdict: Verdict) -> None:
+        clients = self._flight.clients
+        self._flight.shut()
+        self._flight.fail(verdict.cause, mute=verdict.mute)
+        if verdict.outcome is Outcome.MISMATCH and self._course is not None:
+            self.forgiven = self._is_forgiven(verdict.cause, self._course)
+            self.worth_another = self.forgiven and clients > 0
+
+    def _is_forgiven(self, cause: Failure, course: Course) -> bool:
+        if isinstance(cause, Distrusted):
+            return True
+        senders = course.crew.senders
+        if isinstance(cause, Contradiction):
+            senders.vouched(cause.peer, 0)
+        return self._tools.blame.mismatched(
+            self._flight.digest, senders.by_segment(), course.assembly.sums
+        )
+
     async def _drive(self) -> None:
-        await self._tools.line.enter(self._soon())
-        self._in_line = True
+        if self._place is None:
+            await self._tools.line.enter(self._soon())
+            self._place = self._tools.line
         partial = await self._landing.open()
-        course = self._course = Course(self._flight, partial, self._sources, self._tools)
+        course = self._course = Course(
+            self._flight, partial, self._sources, self._demand, self._tools
+        )
         course.resume(partial.total, self._landing.present())
-        size = self._hint if partial.total is None else partial.total
-        if size is not None:
-            await self._landing.reserve(size)
+        self.distrust({})
+        await self._speak_for_some(course)
         self._tell_started(course)
         self._flight.give(self._landing.share())
+        self.lending.crew = course.crew
         await self._fetch(course)
         total = await course.over()
         if course.assembly.hexdigest() != self._flight.digest.hex:
             raise Mismatch(course.assembly.hexdigest())
         self._flight.verify(total)
+        self._tools.blame.verified(self._flight.digest, course.assembly.sums)
+        await self._joined.wait(lambda: self._demand.local)
         await self._store(course, total)
 
-    async def _fetch(self, course: Course) -> None:
-        """Ask, unless all of it is on disk, and let the bytes come."""
-        if course.crew.whole:
-            assert course.crew.total is not None
-            course.begin(course.crew.total, await self._landing.reserve(course.crew.total), None)
+    async def _speak_for_some(self, course: Course) -> None:
+        """Room, as far as it is known what will be needed, before anybody is asked."""
+        total = course.crew.total
+        if self._demand.local:
+            size = self.hint if total is None else total
+            if size is not None:
+                await self._landing.reserve_whole(size)
             return
-        await self._tools.connections.enter(self._soon())
+        await self._landing.reserve(course.crew.accepted.total())
+        for segment in self._demand:
+            if total is None or segment < segment_count(total):
+                await self._landing.reserve_segment(segment, total)
+
+    async def _speak_for(self, total: int | None, first: First | None) -> None:
+        """Room, now that it is known; a client may come while it is made."""
+        size = self._tools.limits.reserve_step if total is None else total
+        while True:
+            local = self._demand.local
+            if local:
+                await self._landing.reserve_whole(size)
+            elif first is not None and first.answer.stream:
+                await self._landing.reserve(size)
+            elif first is not None:
+                await self._landing.reserve_segment(segment_of(first.asked.start), total)
+            if local == self._demand.local:
+                return
+
+    async def _fetch(self, course: Course) -> None:
+        """Ask, unless all that is wanted is on disk, and let the bytes come."""
+        question = FirstQuestion(self._sources, course, self._soon)
+        if not question.is_due:
+            await self._speak_for(course.crew.total, None)
+            course.begin(course.crew.total, self._landing, None)
+            return
+        # Where only peers ask, nobody waits in line; and none is left behind if a client joins.
+        place = self._demand.local
+        if place:
+            await self._tools.connections.enter(self._soon())
         try:
-            first = await self._ask(course)
+            first = await question.ask(lambda: self.hint)
             total = first.answer.total
-            room = self._tools.limits.reserve_step if total is None else total
             try:
-                reservation = await self._landing.reserve(room)
+                await self._speak_for(total, first)
             except BaseException:
                 first.body.stop()
                 raise
         except BaseException:
-            self._tools.connections.leave()
+            if place:
+                self._tools.connections.leave()
             raise
         if total == 0:
             # Headers that say 0 are a complete body: the digest comes first.
             first.body.stop()
-            self._tools.connections.leave()
+            if place:
+                self._tools.connections.leave()
             course.resume(0, course.crew.accepted)
             return
-        course.begin(total, reservation, first)
-
-    async def _ask(self, course: Course) -> First:
-        try:
-            first = await ask(
-                self._sources, course.crew.first_span(), course.crew.total, self._soon()
-            )
-        except Contradiction:
-            if course.crew.total is None:
-                raise
-            # What an earlier fill left is part of a blob of another size.
-            course.forget()
-            first = await ask(self._sources, course.crew.first_span(), None, self._soon())
-        if first.answer.total is None:
-            sized = attrs.evolve(first.answer, total=self._hint, stop=self._hint)
-            return attrs.evolve(first, answer=sized)
-        return first
+        course.begin(total, self._landing, first, place=place)
 
     def _soon(self) -> Deadline:
         """For one step: what came before it (a turn in line, segments read again) may take long.
@@ -178,16 +240,21 @@ class Fill:
         self._must_finish = True
         if course.narrow:
             raise NoRoom("there was no room to keep it")
-        await self._landing.reserve(total)
+        await self._landing.reserve_whole(total)
         await self._landing.commit(total)
 
     async def _close(self, *, keep: bool) -> None:
+        self.lending.close()
         if self._course is not None:
             await self._course.close()
             keep = keep and self._course.assembly.recorded
         await self._landing.close(keep=keep)
-        if self._in_line:
-            self._tools.line.leave()
+        self._leave_line()
+
+    def _leave_line(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.leave()
 
     def _tell_started(self, course: Course) -> None:
         name = self._sources.current
@@ -203,7 +270,7 @@ class Fill:
     def _tell_failure(self, error: Exception) -> None:
         if isinstance(error, StoreFailure) and not isinstance(error, NoRoom):
             self._tools.observe(DiskFailed(operation="fill", reason=str(error)))
-        elif not isinstance(error, Failure | CancelledError):
+        elif not isinstance(error, Failure | Stopped | Lapsed):
             trace = "".join(traceback.format_exception(error))
             self._tools.observe(Unexpected(where="fill", error=repr(error), trace=trace))
 
@@ -219,7 +286,7 @@ class Fill:
                 total=self._flight.total or 0,
                 fetched=self._flight.fetched,
                 seconds=self._tools.clock.seconds() - self._flight.began_at,
-                connections=crew.most if crew is not None else 0,
+                connections=crew.staff.most if crew is not None else 0,
                 resumes=crew.resumes if crew is not None else 0,
                 reason=reason,
             )

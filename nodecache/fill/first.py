@@ -1,4 +1,4 @@
-"""The first question of a fill: is the blob to be had, and how big is it?"""
+"""A question that comes before all others: is the blob to be had, and how big is it?"""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import attrs
 
 from nodecache.byteranges import Span
 from nodecache.deadline import Deadline
-from nodecache.failures import UpstreamFailure, UpstreamKind
-from nodecache.fill.answers import Answer, Contradiction, judge
+from nodecache.failures import PeerFailure, UpstreamFailure, UpstreamKind
+from nodecache.fill.answers import Answer, Contradiction, judged, outward
 from nodecache.fill.names import Sources
+from nodecache.fill.patience import PEER_FAILURES
 from nodecache.limits import SEGMENT
 from nodecache.seams import BlobBody
 
@@ -40,9 +41,12 @@ async def ask(sources: Sources, span: Span, known: int | None, deadline: Deadlin
 async def _ask(
     sources: Sources, span: Span | None, asked: Span, known: int | None, deadline: Deadline
 ) -> First:
-    body = await sources.fetch(span, deadline)
-    try:
-        return First(body, asked, judge(body, asked, known))
-    except UpstreamFailure:
-        body.stop()
-        raise
+    """A peer's failure costs nothing: the sources know whom to ask next."""
+    for failures_left in range(PEER_FAILURES, -1, -1):
+        try:
+            body = await sources.fetch(span, deadline)
+            return First(body, asked, judged(body, asked, known))
+        except PeerFailure as failure:
+            if not failures_left:
+                raise outward(failure) from None
+    raise AssertionError

@@ -5,31 +5,43 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from twisted.internet.defer import DeferredLock
 from twisted.python.failure import Failure as Raised
 
 from nodecache.byteranges import RangeSet
 from nodecache.events import DiskFailed
 from nodecache.failures import StoreFailure
+from nodecache.fill.demand import Demand
 from nodecache.fill.tools import Tools
 from nodecache.inflight import SharedFile
+from nodecache.limits import SEGMENT
 from nodecache.reference import Digest
 from nodecache.segments import segment_span
 from nodecache.store import Partial, Reservation
 
 
 class Landing:
-    """``close`` is owed. A blob is pinned in the store until its last reader here has gone."""
+    """``close`` is owed. A blob is pinned in the store until its last reader here has gone.
 
-    def __init__(self, digest: Digest, tools: Tools) -> None:
+    Where ``demand`` is of peers only, what is spoken for counts against their
+    share, and its ``roomy`` tells for what.
+    """
+
+    def __init__(self, digest: Digest, demand: Demand, tools: Tools) -> None:
         self.committed = False
         self._digest = digest
         self._tools = tools
+        self._shared = not demand.local
+        self._claimed = 0
+        self._roomy = demand.roomy
+        self._turn = DeferredLock()
         self._partial: Partial | None = None
         self._reservation: Reservation | None = None
 
     async def open(self) -> Partial:
         """Raises StoreFailure."""
         self._partial = await self._tools.store.open_partial(self._digest)
+        self._roomy.update(self._partial.whole)
         return self._partial
 
     def present(self) -> RangeSet:
@@ -45,13 +57,73 @@ class Landing:
         assert self._partial is not None
         return SharedFile(os.dup(self._partial.fd), self._dispose)
 
-    async def reserve(self, size: int) -> Reservation:
+    # Room.
+
+    @property
+    def size(self) -> int:
+        """Bytes spoken for."""
+        return 0 if self._reservation is None else self._reservation.size
+
+    async def reserve(self, size: int) -> None:
         """Speak for ``size`` bytes in all. Raises NoRoom, StoreFailure."""
-        if self._reservation is None:
-            self._reservation = await self._tools.store.reserve(size)
-        elif size > self._reservation.size:
-            await self._reservation.grow(size - self._reservation.size)
-        return self._reservation
+        await self._locked(lambda: size)
+
+    async def grow(self, more: int) -> None:
+        """Speak for ``more`` bytes more. Raises NoRoom, StoreFailure."""
+        await self._locked(lambda: self.size + more)
+
+    async def reserve_segment(self, index: int, total: int | None) -> None:
+        """Speak for one segment beside those that are here. Raises NoRoom, StoreFailure."""
+
+        def needed() -> int:
+            if total is None:
+                return (len(self._roomy | {index})) * SEGMENT
+            return sum(segment_span(each, total).size for each in self._roomy | {index})
+
+        await self._locked(needed)
+        self._roomy.add(index)
+
+    async def _locked(self, needed: Callable[[], int]) -> None:
+        await self._turn.acquire()
+        try:
+            await self._reserve(needed())
+        finally:
+            self._turn.release()
+
+    async def _reserve(self, size: int) -> None:
+        more = size - self.size
+        if more <= 0 and self._reservation is not None:
+            return
+        if self._shared:
+            self._tools.share.claim(more)
+            self._claimed += more
+        try:
+            if self._reservation is None:
+                self._reservation = await self._tools.store.reserve(size)
+            else:
+                await self._reservation.grow(more)
+        except BaseException:
+            if self._shared:
+                self._give_back(more)
+            raise
+
+    async def reserve_whole(self, size: int) -> None:
+        """The blob is wanted here: speak for all of it, beside the share. Raises as ``reserve``."""
+        await self._turn.acquire()
+        shared, self._shared = self._shared, False
+        try:
+            await self._reserve(size)
+        except BaseException:
+            self._shared = shared
+            raise
+        finally:
+            self._turn.release()
+        self._give_back(self._claimed)
+
+    def _give_back(self, size: int) -> None:
+        size = min(size, self._claimed)
+        self._claimed -= size
+        self._tools.share.give_back(size)
 
     async def commit(self, size: int) -> None:
         """Into the store. Raises StoreFailure."""
@@ -68,6 +140,7 @@ class Landing:
                 await self._tools.pool.run(partial.keep if keep else partial.discard)
             except StoreFailure as failure:
                 self._tools.observe(DiskFailed(operation="close a partial", reason=str(failure)))
+        self._give_back(self._claimed)
         if reservation is not None:
             reservation.release()
 

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from nodecache.byteranges import Span
 from nodecache.deadline import Deadline
-from nodecache.failures import UpstreamFailure, UpstreamKind
+from nodecache.failures import PeerFailure, UpstreamFailure, UpstreamKind
 from nodecache.reference import Digest, Repository
 from nodecache.seams import BlobBody, BlobSource, BlobSourceFactory
 
@@ -39,11 +39,17 @@ class Sources:
         self.current = names[0]
 
     async def fetch(self, span: Span | None, deadline: Deadline) -> BlobBody:
-        """As ``BlobSource.fetch``. What it raises is an absence only if every name is refused."""
+        """As ``BlobSource.fetch``. What it raises is an absence only if every name is refused.
+
+        After a PeerFailure it may be called again at once.
+        """
         failing: dict[str, UpstreamFailure] = {}
         while (name := self._next(failing)) is not None:
             try:
                 body = await self._source(name).fetch(span, self._share(deadline, failing))
+            except PeerFailure:
+                # Says nothing of the name: the same source knows whom to ask next.
+                raise
             except UpstreamFailure as failure:
                 if failure.is_absence:
                     self._refused.add(name)

@@ -68,7 +68,7 @@ class Narrow:
         if self._closed:
             return
         self._stuck_since = None
-        if not self._flight.readers:
+        if not self._flight.clients:
             self._end(NoRoom("no room to keep it, and nobody reads it any more"))
         elif self._punch(self._window // _STEPS):
             self._writer.go_on()

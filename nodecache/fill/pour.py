@@ -39,6 +39,11 @@ class Pour:
         self._delivered: Deferred[None] | None = None
         self._enough = False
 
+    @property
+    def peer(self) -> str | None:
+        """Node id of the peer that it comes from; None when that is upstream."""
+        return self._body.peer
+
     async def run(self) -> None:
         """Returns when every byte that was wanted of it has come. Raises UpstreamFailure."""
         self._delivered = self._body.deliver(self._sink)
@@ -69,7 +74,8 @@ class Pour:
         return not self._enough and self.at <= offset and (stop is None or offset < stop)
 
     def _sink(self, data: bytes) -> None:
-        if self._enough:
+        if self._enough or not data:
+            # No bytes: a peer says that it lives.
             return
         stop = self.answer.stop
         # What goes on behind its end is cut off; whether the end was right, the digest tells.

@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from nodecache.byteranges import Span
-from nodecache.failures import UpstreamFailure, UpstreamKind
-from nodecache.fill.answers import Answer, Contradiction, judge
+from nodecache.failures import PeerFailure, UpstreamFailure, UpstreamKind
+from nodecache.fill.answers import Answer, Contradiction, judged, outward
 from nodecache.fill.patience import Patience
 from nodecache.fill.pour import Pour
 from nodecache.seams import BlobBody
@@ -30,6 +30,11 @@ class Foreman(Protocol):
     @property
     def alone(self) -> bool:
         """Whether there is one worker only."""
+        ...
+
+    @property
+    def takes_streams(self) -> bool:
+        """Whether the whole blob may come where a part was asked for."""
         ...
 
     def span_for(self, worker: Worker) -> Span | None:
@@ -66,14 +71,24 @@ class Foreman(Protocol):
 class Worker:
     """``segment`` is the one it is at; ``fresh`` until it brought a byte.
 
+    ``lane``: it was hired for what peers wait for, and for nothing else.
     ``place`` tells whether its place in line is free when it ends.
     """
 
-    def __init__(self, crew: Foreman, clock: IReactorTime, segment: int | None = None) -> None:
+    def __init__(
+        self,
+        crew: Foreman,
+        clock: IReactorTime,
+        segment: int | None = None,
+        *,
+        lane: bool = False,
+        place: bool = True,
+    ) -> None:
         self.segment = segment
         self.pour: Pour | None = None
         self.fresh = True
-        self.place = True
+        self.lane = lane
+        self.place = place
         self.dismissed = False
         self._crew = crew
         self._clock = clock
@@ -127,20 +142,13 @@ class Worker:
     async def _ask(self, span: Span) -> Pour:
         """Raises UpstreamFailure."""
         body = await self._crew.fetch(span, self._crew.patience_with(self))
-        try:
-            answer = self._judge(body, span)
-        except UpstreamFailure:
+        answer = judged(body, span, self._crew.total)
+        if answer.stream and not self._crew.takes_streams:
             body.stop()
-            raise
+            raise UpstreamFailure(UpstreamKind.WRONG, "a part was asked for, and all came")
         if answer.total is not None:
             self._crew.learn(answer.total)
         return self._pour_of(body, answer)
-
-    def _judge(self, body: BlobBody, span: Span) -> Answer:
-        answer = judge(body, span, self._crew.total)
-        if answer.stream and not self._crew.alone:
-            raise UpstreamFailure(UpstreamKind.WRONG, "a part was asked for, and all came")
-        return answer
 
     def _pour_of(self, body: BlobBody, answer: Answer) -> Pour:
         return Pour(body, answer, self, self._clock)
@@ -160,13 +168,16 @@ class Worker:
             return False
         if isinstance(failure, Contradiction):
             raise failure
-        if asking and not self._crew.alone:
+        patience = self._crew.patience_with(self)
+        of_peer = isinstance(failure, PeerFailure)
+        if of_peer and patience.forgives():
+            return True
+        if asking and not of_peer and not self._crew.alone:
             self._crew.unwelcome()
             return False
-        now = self._clock.seconds()
-        pause = self._crew.patience_with(self).failed(now, failure.retry_after)
+        pause = patience.failed(self._clock.seconds(), failure.retry_after)
         if pause is None or failure.is_absence:
-            raise failure
+            raise outward(failure)
         self._crew.resumed(span.start, failure)
         if pause:
             await deferLater(self._clock, pause, lambda: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -34,9 +35,11 @@ class Flight:
         self._clock = clock
         self.progress = Progress(tail)
         self._waiters = Waiters(clock)
-        self._readers: dict[FlightReader, None] = {}
+        self._clients: dict[FlightReader, None] = {}
+        self._peers: dict[FlightReader, None] = {}
         self._file: SharedFile | None = None
         self._narrow = False
+        self._shut = False
         self._gone = False
         self._moved: Callable[[], None] = lambda: None
 
@@ -58,13 +61,18 @@ class Flight:
 
     @property
     def readers(self) -> int:
-        """How many read."""
-        return len(self._readers)
+        """How many read, peers among them."""
+        return len(self._clients) + len(self._peers)
+
+    @property
+    def clients(self) -> int:
+        """How many of this node's own clients read."""
+        return len(self._clients)
 
     @property
     def joinable(self) -> bool:
         """Whether a new reader finds every byte, now or in time."""
-        return not (self._gone or self._narrow or self.status is Status.FAILED)
+        return not (self._gone or self._shut or self._narrow or self.status is Status.FAILED)
 
     @property
     def narrowed(self) -> bool:
@@ -88,6 +96,10 @@ class Flight:
         """
         await self._waiters.wait(self._is_open)
 
+    async def sized(self) -> None:
+        """Returns once ``total`` is known, with the headers or at the end. Raises as ``opened``."""
+        await self._waiters.wait(self._is_sized)
+
     async def over(self) -> None:
         """Returns once the fill has let go of its files, however it ended."""
         await self._waiters.wait(lambda: self._gone)
@@ -100,18 +112,34 @@ class Flight:
         self._raise_cause()
         return self.status is not Status.ASKING
 
+    def _is_sized(self) -> bool:
+        self._raise_cause()
+        return self.total is not None
+
     def _raise_cause(self) -> None:
         if self.progress.cause is not None:
             # One object for many: it must not collect the tracebacks of all who raise it.
             raise self.progress.cause.with_traceback(None)
 
     def reader(self) -> Readable:
-        """A reader of its own, owed one ``close``.
+        """A reader for a client of this node, owed one ``close``.
 
         Take it in the turn in which ``Fills.start`` or ``opened`` returned:
         later the flight may be over, and the blob in the store. Raises the
         fill's Failure; NoRoom when the beginning was given up.
         """
+        return self._reader(self._clients)
+
+    def lent(self, offset: int) -> Readable:
+        """As ``reader``, for a peer that wants nothing before ``offset``.
+
+        What is fetched next does not follow it; what it asked for is fetched for it.
+        """
+        reader = self._reader(self._peers)
+        reader.punched(offset)
+        return reader
+
+    def _reader(self, among: dict[FlightReader, None]) -> FlightReader:
         self._raise_cause()
         if self._narrow:
             raise NoRoom("its beginning was given up, for the disk is full")
@@ -119,11 +147,12 @@ class Flight:
             raise StoreFailure("the flight is over")
         file = self._file.hold()
         reader = FlightReader(self.progress, self._waiters, file, self._tell_moved, self._closed)
-        self._readers[reader] = None
+        among[reader] = None
         return reader
 
     def _closed(self, reader: FlightReader) -> None:
-        del self._readers[reader]
+        among = self._clients if reader in self._clients else self._peers
+        del among[reader]
         self._tell_moved()
 
     def _tell_moved(self) -> None:
@@ -137,17 +166,20 @@ class Flight:
         return len(self._waiters)
 
     def wanted(self) -> list[int]:
-        """The offset that each reader is at."""
-        return [reader.wanted for reader in self._readers]
+        """The offset that each client is at."""
+        return [reader.wanted for reader in self._clients]
 
     def slowest(self) -> int | None:
         """Bytes before this offset are wanted by nobody; None when there is no reader."""
-        return min((reader.floor for reader in self._readers), default=None)
+        return min((reader.floor for reader in self._all()), default=None)
 
     def promised(self) -> Iterator[int]:
         """Offsets from which on somebody may be reading this very moment."""
-        for reader in self._readers:
+        for reader in self._all():
             yield from (reader.floor, reader.wanted)
+
+    def _all(self) -> Iterator[FlightReader]:
+        return chain(self._clients, self._peers)
 
     def give(self, file: SharedFile) -> None:
         """The file is there; the flight holds it until ``end``."""
@@ -178,6 +210,10 @@ class Flight:
     def punch(self, floor: int) -> None:
         """Bytes before ``floor`` are gone."""
         self.progress.floor = max(self.progress.floor, floor)
+
+    def shut(self) -> None:
+        """Take no more readers: it is about to end without being whole in the store."""
+        self._shut = True
 
     def end(self) -> None:
         """The fill has let go: readers that are here keep the file, new ones find none."""

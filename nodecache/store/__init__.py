@@ -2,6 +2,7 @@
 
 from nodecache.store.blobs import StoredBlob
 from nodecache.store.disk import Disk
+from nodecache.store.journal import Known
 from nodecache.store.manifests import StoredManifest
 from nodecache.store.partial import Partial
 from nodecache.store.room import Reservation
@@ -10,6 +11,7 @@ from nodecache.store.tags import StoredListing
 
 __all__ = [
     "Disk",
+    "Known",
     "Partial",
     "Reservation",
     "Store",

@@ -11,9 +11,10 @@ from nodecache.failures import StoreFailure
 from nodecache.reference import Digest
 from nodecache.store.accounts import Gone
 from nodecache.store.ground import Ground
+from nodecache.store.journal import Known
 from nodecache.store.keys import Key, Kind, key_of
 from nodecache.store.life import Life
-from nodecache.store.partial import Partial, State
+from nodecache.store.partial import Partial, State, peek_partial
 from nodecache.store.room import Reservation, Room
 
 #: Commits whose fsync may hold a disk thread at a time; the others are for readers.
@@ -89,6 +90,19 @@ class Incoming:
                 self._ground.observe(
                     CorruptionFound(kind="segment", digest=digest, found_by="resume")
                 )
+
+    async def peek(self, digest: Digest) -> Known | None:
+        """See ``Store.peek_partial``."""
+        self.reap()
+        if not self._accounts.has(key_of(Kind.PARTIAL, digest)):
+            return None
+        disk, folder = self._ground.disk, self._ground.layout.partial(digest)
+        return await self._ground.pool.run(lambda: peek_partial(disk, folder))
+
+    async def drop(self, digest: Digest) -> None:
+        """See ``Store.drop_partial``."""
+        self.reap()
+        await self._room.drop(key_of(Kind.PARTIAL, digest))
 
     async def commit(self, partial: Partial, reservation: Reservation, size: int) -> None:
         """See ``Store.commit``."""

@@ -226,6 +226,21 @@ class Partial:
         self.state = state
 
 
+def peek_partial(disk: Disk, folder: str) -> Known | None:
+    """What the journal in ``folder`` says; None when there is none that can be read. Blocks."""
+    try:
+        fd = disk.open(os.path.join(folder, JOURNAL), os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        size = min(disk.stat(fd).st_size, JOURNAL_BYTES)
+        return read_journal(disk.pread(fd, size, 0))
+    except OSError:
+        return None
+    finally:
+        disk.close(fd)
+
+
 def remove_partial(disk: Disk, folder: str) -> None:
     """Remove a partial blob from disk. Raises StoreFailure; what is gone already is no failure."""
     with translated("remove a partial blob"):

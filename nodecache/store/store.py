@@ -12,6 +12,7 @@ import os
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
+from nodecache.eviction import PARTIAL_SHARE
 from nodecache.freshness import TagEntry
 from nodecache.limits import Limits, Timeouts
 from nodecache.reference import Digest, Repository, Tag
@@ -23,6 +24,7 @@ from nodecache.store.formats import remove_old_formats
 from nodecache.store.ground import Ground
 from nodecache.store.holds import Holds
 from nodecache.store.incoming import Incoming
+from nodecache.store.journal import Known
 from nodecache.store.keys import Kind, key_of, tag_key
 from nodecache.store.layout import Layout
 from nodecache.store.life import Life
@@ -230,6 +232,23 @@ class Store:
         """
         await self._recovery.settled(digest)
         return await self._incoming.open(digest)
+
+    async def peek_partial(self, digest: Digest) -> Known | None:
+        """What is known of a partial that nobody has open; None when there is none.
+
+        Its bytes are not looked at: ``open_partial`` may find fewer segments.
+        Raises StoreFailure when the threads are stopped.
+        """
+        return await self._incoming.peek(digest)
+
+    async def drop_partial(self, digest: Digest) -> None:
+        """Remove a partial that nobody has open, if there is one."""
+        await self._incoming.drop(digest)
+
+    @property
+    def partials_share(self) -> int:
+        """Bytes that blobs which nobody here wants whole may take, all together."""
+        return int(self._accounts.ledger.cap * PARTIAL_SHARE)
 
     async def commit(self, partial: Partial, reservation: Reservation, size: int) -> None:
         """Make a partial the blob of its digest: durable, and in the index, once it returns.
