@@ -17,6 +17,7 @@ from nodecache.reference import Digest, Repository
 from nodecache.seams import BlobBody, BlobSource
 from nodecache.segments import segment_of
 from nodecache.sharing.findings import Findings
+from nodecache.sharing.manifest_answers import ToldByPeer
 from nodecache.sharing.questions import Quest, Questions
 from nodecache.sharing.suspicions import Trust
 from nodecache.sharing.sweep import Sweep
@@ -162,10 +163,10 @@ class SharedBlob(BlobSource):
         return body
 
     async def _in_spite_of(self, absent: UpstreamAbsent, quest: Quest) -> BlobBody:
-        """Raises UpstreamFailure, as upstream told a peer."""
+        """Raises ToldByPeer."""
         body = await self._sweep(quest).run()
         if body is None:
-            raise UpstreamFailure(absent.kind, absent.message, status=absent.status)
+            raise ToldByPeer.of(absent)
         return body
 
     def _sweep(self, quest: Quest) -> Sweep:
