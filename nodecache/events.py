@@ -434,6 +434,7 @@ class Started(Event):
     version: str
     listen: str
     admin: str
+    peers: str  # this node's id, and whom it looks for; empty without peers
     data_dir: str
     upstreams: str
     blobs: int

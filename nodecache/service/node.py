@@ -1,6 +1,7 @@
 """The composition root: every room of the node is built and wired here, and stopped in turn.
 
-Readable from top to bottom: disk, upstream, fills, cache, web. Start opens
+Readable from top to bottom: disk, upstream, neighbours, fills, cache, web
+(what a node with peers has beside the rest is in ``neighbours``). Start opens
 the ports last, so that a node which listens can answer; stop closes them
 first, then lets bodies finish, then ends fills (their segments stay on disk)
 and gives the data folder back.
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import os
 import platform
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
 from nodecache import __version__
 from nodecache.cache import Cache, Platform, Policy
@@ -19,31 +21,42 @@ from nodecache.config import Settings, parse_listen
 from nodecache.deadline import Deadline
 from nodecache.diskpool import ThreadDiskPool
 from nodecache.events import Reloaded, Started, Stopped, Stopping
-from nodecache.failures import DataFolderError
 from nodecache.fill import Fills
+from nodecache.membership import Peer
 from nodecache.reference import Digest, Repository
 from nodecache.seams import BlobSource
+from nodecache.service.ground import close_store, open_store, room_of
+from nodecache.service.identity import Identity, identify
 from nodecache.service.listeners import Listener, open_listener
+from nodecache.service.neighbours import Neighbours
 from nodecache.service.reload import changes, merged
 from nodecache.service.surroundings import Surroundings
 from nodecache.store import Store
 from nodecache.upstream import Upstreams
-from nodecache.web import AdminSite, MirrorSite, admin_site
+from nodecache.web import AdminSite, MirrorSite, PeerSite, admin_site, peers_api
 
 
 class Node:
     """One running node: made by ``Node.start``, ended by ``stop``; ``reload`` between."""
 
     def __init__(
-        self, around: Surroundings, settings: Settings, pool: ThreadDiskPool, store: Store
+        self,
+        around: Surroundings,
+        settings: Settings,
+        pool: ThreadDiskPool,
+        store: Store,
+        identity: Identity | None,
     ) -> None:
-        """``store`` is open and ``pool`` is started; both are this node's to end."""
+        """``store`` is open and ``pool`` is started; both are this node's to end.
+
+        So is ``identity``, which a node with peers has.
+        """
         self.settings = settings
         self._reactor = around.reactor
         self._observe = around.observe
         self._pool = pool
         self._store = store
-        self._listeners: list[Listener] = []
+        self._listeners: dict[str, Listener] = {}
         self._stopped: Deferred[None] | None = None
         self._upstreams = Upstreams(
             settings.upstreams,
@@ -55,30 +68,45 @@ class Node:
             around.environ,
             offline=settings.offline,
         )
-        self._fills = Fills(
-            store,
-            pool,
-            self._source,
-            around.reactor,
-            around.observe,
-            settings.limits,
-            settings.timeouts,
+        self._neighbours = (
+            None
+            if identity is None
+            else Neighbours(around, settings, identity.id, identity.secrets, self._upstreams)
         )
+        self._fills = self._make_fills(around)
         self._cache = self._make_cache(around)
         self.mirror = self._make_mirror(around)
         self.admin = self._make_admin(around)
 
+    def _make_fills(self, around: Surroundings) -> Fills:
+        here = (self._store, self._pool, self._source, around.reactor, around.observe)
+        limits, timeouts = self.settings.limits, self.settings.timeouts
+        near = self._neighbours
+        if near is None:
+            return Fills(*here, limits, timeouts)
+        return Fills(
+            *here,
+            limits,
+            timeouts,
+            places=near.places,
+            width=near.width,
+            spread=near.spread,
+            blame=near.suspicions,
+        )
+
     def _make_cache(self, around: Surroundings) -> Cache:
+        near = self._neighbours
         return Cache(
             self._store,
             self._fills,
-            self._upstreams,
+            self._upstreams if near is None else near.upstreams,
             policy_of(self.settings),
             clock=around.reactor,
             wall=around.wall,
             observe=around.observe,
             limits=self.settings.limits,
             timeouts=self.settings.timeouts,
+            sharing=None if near is None else near.sharing(self._fills),
         )
 
     def _make_mirror(self, around: Surroundings) -> MirrorSite:
@@ -94,6 +122,7 @@ class Node:
         )
 
     def _make_admin(self, around: Surroundings) -> AdminSite:
+        near = self._neighbours
         return admin_site(
             around.metrics,
             self.readiness,
@@ -102,6 +131,7 @@ class Node:
             wall=around.wall,
             timeouts=self.settings.timeouts,
             limits=self.settings.limits,
+            more=None if near is None else peers_api(near.table.seen),
         )
 
     @classmethod
@@ -116,44 +146,81 @@ class Node:
         pool.start()
         store: Store | None = None
         node: Node | None = None
+        identity: Identity | None = None
         try:
-            store = await _open_store(around, settings, pool)
+            store = await open_store(around, settings, pool)
             scanned = around.reactor.seconds() - began
-            node = cls(around, settings, pool, store)
+            identity = await identify(around, settings, pool)
+            node = cls(around, settings, pool, store, identity)
             node._listen()
         except BaseException:
             if node is not None:
                 await node.stop("the ports can not be opened")
             else:
-                await _close_store(store, pool)
+                if identity is not None:
+                    identity.secrets.stop()
+                await close_store(store, pool)
             raise
-        node._tell_started(scanned)
+        node._begin(scanned)
         return node
 
     def _source(self, repository: Repository, digest: Digest) -> BlobSource:
+        near = self._neighbours
+        if near is not None:
+            return near.upstreams.get(repository.namespace).blob_source(repository.name, digest)
         return self._upstreams.get(repository.namespace).blob_source(repository.name, digest)
 
     def _listen(self) -> None:
-        for setting, site in (("listen", self.mirror), ("admin_listen", self.admin)):
-            address = parse_listen(getattr(self.settings, setting))
-            self._listeners.append(open_listener(self._reactor, setting, address, site))
+        sites: list[tuple[str, str, Any]] = [
+            ("listen", self.settings.listen, self.mirror),
+            ("admin_listen", self.settings.admin_listen, self.admin),
+        ]
+        if self._neighbours is not None and self.settings.peer_address is not None:
+            site = self._peer_site(self._neighbours)
+            sites.append(("peer_listen", self.settings.peer_address, site))
+        for setting, address, site in sites:
+            listener = open_listener(self._reactor, setting, parse_listen(address), site)
+            self._listeners[setting] = listener
+
+    def _peer_site(self, near: Neighbours) -> PeerSite:
+        assert self._cache.owner is not None
+        return near.serve(self._cache.owner, self._pool, self._cache.size_of, self._status)
+
+    def _status(self) -> dict[str, Any]:
+        """What peers may know of this node."""
+        assert self._neighbours is not None
+        usage = self._store.usage()
+        return {**self._neighbours.status(), "blobs": usage.blobs, "bytes": usage.bytes}
 
     @property
     def mirror_port(self) -> int:
         """The port that was opened, also where the setting says 0."""
-        return self._listeners[0].addresses[0][1]
+        return self._port("listen")
 
     @property
     def admin_port(self) -> int:
-        return self._listeners[1].addresses[0][1]
+        return self._port("admin_listen")
+
+    def _port(self, setting: str) -> int:
+        return self._listeners[setting].addresses[0][1]
+
+    def live_peers(self) -> tuple[Peer, ...]:
+        """The other nodes that are asked now."""
+        return () if self._neighbours is None else self._neighbours.live_peers()
+
+    def _begin(self, scan_seconds: float) -> None:
+        self._tell_started(scan_seconds)
+        if self._neighbours is not None:
+            self._neighbours.start()
 
     def _tell_started(self, scan_seconds: float) -> None:
-        usage = self._store.usage()
+        usage, near = self._store.usage(), self._neighbours
         self._observe(
             Started(
                 version=__version__,
-                listen=self._listeners[0].describe(),
-                admin=self._listeners[1].describe(),
+                listen=self._listeners["listen"].describe(),
+                admin=self._listeners["admin_listen"].describe(),
+                peers="" if near is None else f"{near.membership.me.id} of {self.settings.peers}",
                 data_dir=os.path.abspath(self.settings.data_dir),
                 upstreams=", ".join(
                     f"{one.namespace}={one.url}" for one in self.settings.upstreams
@@ -181,13 +248,17 @@ class Node:
         self.settings = merged(self.settings, new)
         self._cache.policy = policy_of(self.settings)
         self._upstreams.set_offline(offline=self.settings.offline)
-        cap, floor = _room(self.settings)
+        if self._neighbours is not None:
+            self._neighbours.set_offline(offline=self.settings.offline)
+        cap, floor = room_of(self.settings)
         self._store.set_limits(cap, floor)
         self._observe(Reloaded(changed=", ".join(found.live), ignored=", ".join(found.restart)))
 
     def hurry(self) -> None:
         """Cut the bodies that a stop still waits for."""
         self.mirror.abort_all()
+        if self._neighbours is not None:
+            self._neighbours.abort_all()
 
     # The end.
 
@@ -205,18 +276,38 @@ class Node:
     async def _end(self, reason: str) -> None:
         began = self._reactor.seconds()
         self._observe(Stopping(reason=reason, bodies=len(self.mirror.active_bodies)))
-        for listener in self._listeners[:1]:
-            await listener.close()
-        aborted = await self.mirror.drain(Deadline(began + self.settings.timeouts.drain))
+        deadline = Deadline(began + self.settings.timeouts.drain)
+        await self._close_listener("listen")
+        aborted = await self._drain(deadline)
         self.mirror.abort_all()
+        if self._neighbours is not None:
+            await self._close_listener("peer_listen")
+            self._neighbours.abort_all()
+            self._neighbours.stop_asking()
         self._cache.stop()
         await self._fills.stop()
+        if self._neighbours is not None:
+            await self._neighbours.close()
         await self._upstreams.close()
-        await _close_store(self._store, self._pool)
-        for listener in self._listeners[1:]:
-            await listener.close()
+        await close_store(self._store, self._pool)
+        await self._close_listener("admin_listen")
         self.admin.abort_all()
         self._observe(Stopped(aborted=aborted, seconds=self._reactor.seconds() - began))
+
+    async def _close_listener(self, setting: str) -> None:
+        listener = self._listeners.get(setting)
+        if listener is not None:
+            await listener.close()
+
+    async def _drain(self, deadline: Deadline) -> int:
+        """Let bodies finish; how many did not. New askers are referred to others meanwhile."""
+        near = self._neighbours
+        if near is None:
+            return await self.mirror.drain(deadline)
+        await near.leave()
+        own = Deferred.fromCoroutine(self.mirror.drain(deadline))
+        theirs = Deferred.fromCoroutine(near.drain(deadline))
+        return sum(left for _, left in await DeferredList([own, theirs]))
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -227,37 +318,3 @@ def policy_of(settings: Settings) -> Policy:
         offline=settings.offline,
         platform=Platform.of_machine(platform.machine()),
     )
-
-
-async def _open_store(around: Surroundings, settings: Settings, pool: ThreadDiskPool) -> Store:
-    cap, floor = _room(settings)
-    return await Store.open(
-        settings.data_dir,
-        pool,
-        around.reactor,
-        around.wall,
-        around.observe,
-        cap=cap,
-        floor=floor,
-        timeouts=settings.timeouts,
-        limits=settings.limits,
-    )
-
-
-async def _close_store(store: Store | None, pool: ThreadDiskPool) -> None:
-    if store is not None:
-        await store.close()
-    await pool.stop()
-
-
-def _room(settings: Settings) -> tuple[int, int]:
-    """Cap and floor in bytes, by the size of the disk that holds (or will hold) the folder."""
-    folder = os.path.abspath(settings.data_dir)
-    while not os.path.exists(folder) and folder != os.path.dirname(folder):
-        folder = os.path.dirname(folder)
-    try:
-        found = os.statvfs(folder)
-    except OSError as error:
-        raise DataFolderError(f"data folder {folder}: {error.strerror}") from error
-    total = found.f_blocks * found.f_frsize
-    return settings.cap(total), settings.floor(total)

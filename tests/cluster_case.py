@@ -1,0 +1,171 @@
+"""Several whole nodes in the test's own reactor, sharing in front of a double of Docker Hub."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar, cast
+
+import attrs
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from nodecache.config import Settings, SizeSetting, UpstreamSettings
+from nodecache.events import Event
+from nodecache.limits import Timeouts
+from nodecache.membership import Address
+from nodecache.membership.target import PeerTarget
+from nodecache.metrics import Metrics
+from nodecache.service import Node, Surroundings
+from tests.fakes_client import Got, fetch, until
+from tests.fakes_hub import FakeHub, Image
+from tests.node_case import descriptors
+
+reactor = cast(Any, _reactor)
+E = TypeVar("E", bound=Event)
+
+SECRET = "a secret that is long enough"
+
+
+def free_port() -> int:
+    """One that nobody listens on; it is the test's own from then on, in all likelihood."""
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        return int(made.getsockname()[1])
+
+
+@attrs.define
+class Member:
+    """One node of the cluster; ``node`` is None while it does not run."""
+
+    id: str
+    port: int
+    data_dir: pathlib.Path
+    settings: Settings
+    node: Node | None = None
+    events: list[Event] = attrs.Factory(list)
+    metrics: Metrics = attrs.Factory(Metrics)
+
+    def observe(self, event: Event) -> None:
+        self.events.append(event)
+        self.metrics.observe(event)
+
+    def told(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def start(self) -> None:
+        around = Surroundings(reactor, time.time, self.observe, self.metrics, {})
+        self.node = await Node.start(around, self.settings)
+
+    async def stop(self) -> None:
+        node, self.node = self.node, None
+        if node is not None:
+            await node.stop("the test says so")
+
+    async def get(self, path: str, method: str = "GET", **headers: str) -> Got:
+        """``Range`` and other headers as keywords, with ``_`` for ``-``."""
+        assert self.node is not None
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"http://127.0.0.1:{self.node.mirror_port}{path}"
+        return await fetch(reactor, url, method, named)
+
+    async def manifest(self, name: str, reference: str, method: str = "GET") -> Got:
+        return await self.get(f"/v2/{name}/manifests/{reference}", method)
+
+    async def blob(self, name: str, digest: str, **headers: str) -> Got:
+        return await self.get(f"/v2/{name}/blobs/{digest}", **headers)
+
+    async def pull(self, image: Image, tag: str = "latest") -> list[bytes]:
+        """As containerd does: HEAD of the tag, the manifest, then all blobs at once.
+
+        Returns the layers. Raises AssertionError for anything but 200.
+        """
+        head = await self.manifest(image.name, tag, "HEAD")
+        assert head.status == 200, head
+        manifest = await self.manifest(image.name, image.digest)
+        assert manifest.status == 200, manifest
+        assert manifest.body == image.manifest.body
+        digests = (image.config, *image.layers)
+        blobs = await gathered([self.blob(image.name, digest) for digest in digests])
+        for got in blobs:
+            assert (got.status, got.broken) == (200, None), got
+        return [got.body for got in blobs[1:]]
+
+    def known(self) -> int:
+        """Other nodes that this one asks."""
+        assert self.node is not None
+        return len(self.node.live_peers())
+
+
+async def gathered(work: Sequence[Any]) -> list[Any]:
+    """The results of all; raises the first failure."""
+    going = [Deferred.fromCoroutine(one) for one in work]
+    found = await DeferredList(going, fireOnOneErrback=True, consumeErrors=True)
+    return [result for _, result in found]
+
+
+class ClusterCase(TestCase):
+    """``self.hub`` is up; ``await self.cluster(4)`` brings four nodes up in front of it."""
+
+    timeout = 60  # trial ends a test that hangs
+
+    def setUp(self) -> None:
+        before = descriptors()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.nothing_stays_open(before)))
+        self.folder = pathlib.Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.hub = FakeHub(reactor).start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.hub.stop()))
+        self.secret_file = self.folder / "secret"
+        self.secret_file.write_text(SECRET + "\n")
+        self.members: list[Member] = []
+
+    async def nothing_stays_open(self, before: set[str]) -> None:
+        """After nodes, hub and clients have ended; trial looks for timers itself."""
+        give_up = reactor.seconds() + 3
+        while (left := descriptors() - before) and reactor.seconds() < give_up:
+            await deferLater(reactor, 0.01)
+        assert not left, left
+
+    def member(self, index: int, addresses: Sequence[Address], **given: Any) -> Member:
+        data_dir = self.folder / f"data{index}"
+        common: dict[str, Any] = {
+            "data_dir": str(data_dir),
+            "listen": "127.0.0.1:0",
+            "admin_listen": "127.0.0.1:0",
+            "peer_listen": str(addresses[index]),
+            "peers": PeerTarget(None, addresses[index].port, tuple(addresses)),
+            "node_id": f"node{index}",
+            "peer_secret_file": str(self.secret_file),
+            "upstreams": (UpstreamSettings("docker.io", self.hub.url),),
+            "min_free": SizeSetting(bytes=0),
+            "max_size": SizeSetting(bytes=1 << 30),
+            "timeouts": Timeouts(peer_greet=1.0, peer_pause_first=0.2),
+        }
+        settings = Settings(**{**common, **given})
+        made = Member(f"node{index}", addresses[index].port, data_dir, settings)
+        self.addCleanup(lambda: Deferred.fromCoroutine(made.stop()))
+        return made
+
+    async def cluster(self, count: int, **given: Any) -> list[Member]:
+        """All of them up, and known to each other."""
+        addresses = [Address("127.0.0.1", free_port()) for _ in range(count)]
+        self.members = [self.member(index, addresses, **given) for index in range(count)]
+        await gathered([member.start() for member in self.members])
+        await self.acquainted(*self.members)
+        return self.members
+
+    async def acquainted(self, *members: Member) -> None:
+        """Until each of them asks all the others."""
+        await until(reactor, lambda: all(m.known() == len(members) - 1 for m in members))
+
+    def upstream_blobs(self, digest: str | None = None) -> int:
+        """Requests for blobs' bytes that the CDN answered."""
+        seen = [each for each in self.hub.cdn.requests if each.method == "GET"]
+        return len([each for each in seen if digest is None or digest[7:] in each.path])

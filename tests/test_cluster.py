@@ -1,0 +1,36 @@
+"""Whole nodes that share, over loopback sockets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from nodecache.events import PeerBytes
+from nodecache.limits import SEGMENT
+from tests.cluster_case import ClusterCase, gathered
+
+
+def started(work: Coroutine[Any, Any, None]) -> Deferred[None]:
+    return Deferred.fromCoroutine(work)
+
+
+class Herd(ClusterCase):
+    def test_a_cluster_fetches_a_cold_image_once(self) -> Deferred[None]:
+        return started(self._cold(5))
+
+    async def _cold(self, count: int) -> None:
+        layers = [os.urandom(3 * SEGMENT + 12345), os.urandom(SEGMENT // 2)]
+        image = self.hub.add_image("library/app", "latest", layers)
+        nodes = await self.cluster(count)
+        pulled = await gathered([node.pull(image) for node in nodes])
+        assert pulled == [layers] * count
+        registry = self.hub.registry
+        assert registry.count(method="HEAD", kind="manifest") == 1
+        assert registry.count(method="GET", kind="manifest") == 1
+        crossed = sum(each.sent for each in self.hub.cdn.requests)
+        assert crossed <= 1.05 * sum(map(len, layers)), crossed
+        came = [e for node in nodes for e in node.told(PeerBytes) if e.direction == "in"]
+        assert sum(e.bytes for e in came) >= (count - 1) * sum(map(len, layers))
