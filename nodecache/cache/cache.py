@@ -129,6 +129,7 @@ class Cache(Registry):
                 self._policy,
                 clock,
                 wall,
+                observe,
                 timeouts,
             )
 

@@ -98,15 +98,13 @@ class Entries:
     async def _replace(self, key: TagKey, entry: TagEntry) -> bool:
         """True once the disk has the newer of the two. Raises StoreFailure."""
         stored = await self._shelves.read_tag(*key)
-        if self._replaces(stored, entry):
+        if stored is not None and stored.imported:
+            # Upstream's word is for peers then, and stays in memory.
+            return False
+        if newer(stored, entry, self._wall()) is entry:
             kept = attrs.evolve(entry, pinned=stored is not None and stored.pinned)
             await self._shelves.write_tag(*key, kept)
         return True
-
-    def _replaces(self, stored: TagEntry | None, entry: TagEntry) -> bool:
-        if stored is not None and stored.imported:
-            return False
-        return newer(stored, entry, self._wall()) is entry
 
     def stop(self) -> None:
         self._writers.stop()

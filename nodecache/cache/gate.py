@@ -98,8 +98,10 @@ class Gate:
         return self._upstreams.get(repository.namespace).down() is not None
 
     def is_failing(self, repository: Repository) -> bool:
-        """Nothing new can be had from the upstream, for whatever reason."""
-        return self.offline or self.down(repository)
+        """Nothing new can be had from the upstream, for whatever reason, nor through a peer."""
+        if self.offline:
+            return True
+        return self.down(repository) and not self._others.reach(repository.namespace)
 
     def check(self, subject: Subject) -> Upstream:
         """The upstream to ask. Raises OfflineMiss or UpstreamFailure while the gate is shut."""
@@ -148,16 +150,10 @@ class Gate:
             return OfflineMiss(str(subject))
         life = self._life(subject, failure)
         if life > 0:
-            gate = self.direct if self._is_own(subject, failure) else self
+            # Two nodes that tell on what they only heard would never forget it.
+            gate = self if isinstance(failure, ToldByPeer) else self.direct
             gate.absences.remember(subject, self._clock.seconds() + life, failure)
         return failure
-
-    def _is_own(self, subject: Subject, failure: UpstreamFailure) -> bool:
-        """Whether this node heard it itself: two that tell on what they heard never forget it.
-
-        Where bytes of a blob were looked for, nobody can say.
-        """
-        return subject.kind != "blob" and not isinstance(failure, ToldByPeer)
 
     def _life(self, subject: Subject, failure: UpstreamFailure) -> float:
         """Seconds for which it is remembered; 0 where others see to that."""

@@ -26,19 +26,30 @@ from nodecache.singleflight import SingleFlight, within
 
 
 class Lender(Protocol):
-    """The fills, as peers use them."""
+    """The fills, as peers use them. ``asker`` is a node id: it gets nothing that it sends us."""
 
     async def lend(
-        self, repository: Repository, digest: Digest, span: Span, size: int | None, *, fetch: bool
+        self,
+        repository: Repository,
+        digest: Digest,
+        span: Span,
+        size: int | None,
+        *,
+        fetch: bool,
+        asker: str,
     ) -> Loan | None:
-        """Bytes of ``span``; None where none are here or on their way, and none may be fetched.
+        """Bytes of ``span``; None where there are none, or none may be fetched.
 
         Raises UpstreamFailure, StoreFailure (NoRoom among them), FlightFailed.
         """
         ...
 
+    async def holds(self, digest: Digest, span: Span, asker: str) -> int | None:
+        """Size of the blob, if bytes of ``span`` are here or on their way. Raises StoreFailure."""
+        ...
+
     async def distrust(self, digest: Digest, sums: Mapping[int, tuple[int, ...]]) -> None:
-        """Drop what differs from ``sums``, unless the blob is whole here."""
+        """Drop what differs from ``sums``, unless its digest was found right here."""
         ...
 
 
@@ -77,29 +88,34 @@ class Lending:
             return Denied("this node waits for you, for the same segment")
         try:
             if question.verified and not whole:
-                return await self._repair(question)
-            loan = await self._lend(question, fetch=False)
+                return await self._repair(question, asker)
+            loan = await self._lend(question, asker, fetch=False)
             if loan is not None:
                 return loan
             if question.mode is Mode.ONLY_IF_HAVE:
                 return Absent()
-            return await self._fetch(question, segment)
+            return await self._fetch(question, asker, segment)
         except Failure as failure:
             return refusal_of(failure)
 
-    async def _lend(self, question: BlobQuestion, *, fetch: bool) -> Loan | None:
+    async def _lend(self, question: BlobQuestion, asker: str, *, fetch: bool) -> Loan | None:
         return await self._lender.lend(
-            question.repository, question.digest, question.span, question.size, fetch=fetch
+            question.repository,
+            question.digest,
+            question.span,
+            question.size,
+            fetch=fetch,
+            asker=asker,
         )
 
-    async def _fetch(self, question: BlobQuestion, segment: int) -> Loan | Refusal:
+    async def _fetch(self, question: BlobQuestion, asker: str, segment: int) -> Loan | Refusal:
         """Have the duty for as long as the loan lives."""
         subject = Subject.blob(question.repository, question.digest)
         self._gate.check(subject)
         with ExitStack() as stack:
             stack.enter_context(self._duties.on(question.digest, segment))
             try:
-                loan = await self._lend(question, fetch=True)
+                loan = await self._lend(question, asker, fetch=True)
             except UpstreamFailure as failure:
                 if failure.is_absence and not isinstance(failure, ToldByPeer):
                     self._gate.remember(subject, failure)
@@ -108,7 +124,7 @@ class Lending:
                 return Absent()
             return _DutifulLoan(loan, stack.pop_all())
 
-    async def _repair(self, question: BlobQuestion) -> Loan | Refusal:
+    async def _repair(self, question: BlobQuestion, asker: str) -> Loan | Refusal:
         """Only a copy whose digest was found right will do: it is fetched whole for that."""
         if question.mode is Mode.ONLY_IF_HAVE:
             return Absent()
@@ -120,7 +136,7 @@ class Lending:
             if question.digest in self._repairs:
                 return Fetching(self._patience)
             raise
-        return await self._lend(question, fetch=False) or Fetching(self._patience)
+        return await self._lend(question, asker, fetch=False) or Fetching(self._patience)
 
     async def _make_whole(self, question: BlobQuestion) -> None:
         """Returns once the digest was found right. Raises UpstreamFailure, StoreFailure."""
@@ -139,14 +155,9 @@ class Lending:
         if size is not None or question.verified:
             return size
         try:
-            loan = await self._lend(question, fetch=False)
+            return await self._lender.holds(question.digest, question.span, "")
         except Failure:
             return None
-        if loan is None:
-            return None
-        total = loan.total
-        loan.close()
-        return total
 
     async def distrust(self, digest: Digest, sums: Mapping[int, tuple[int, ...]]) -> None:
         # A disk that fails now: what is wrong on it is found out when the blob is whole.

@@ -29,6 +29,7 @@ from nodecache.cache.policy import Policy
 from nodecache.cache.ports import Fills, Others, Shelves, Upstreams
 from nodecache.cache.refusals import refusal_of
 from nodecache.deadline import Deadline
+from nodecache.events import PeerSuspected
 from nodecache.failures import Failure, UpstreamFailure, UpstreamKind
 from nodecache.freshness import TagEntry, Verdict, judge
 from nodecache.limits import Timeouts
@@ -44,12 +45,12 @@ from nodecache.peerwire.answers import (
 from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion, Mode
 from nodecache.reference import Digest, Reference, Repository, Tag
 from nodecache.results import Loan, PeerRegistry
-from nodecache.seams import WallClock
+from nodecache.seams import Observe, WallClock
 from nodecache.sharing.duties import Asking, Duties
 from nodecache.singleflight import SingleFlight, within
 
-#: Of the time for which a peer may be silent, the part after which it says that it is fetching.
-_SOON: Final = 0.5
+#: Of the time in which a peer is to give a sign of life, the part that an answer may take.
+_SOON: Final = 0.8
 
 _Key = tuple[Repository, Reference, bool]
 
@@ -83,6 +84,7 @@ class Owner(PeerRegistry):
         policy: Callable[[], Policy],
         clock: IReactorTime,
         wall: WallClock,
+        observe: Observe,
         timeouts: Timeouts,
     ) -> None:
         self._entries = entries
@@ -102,6 +104,7 @@ class Owner(PeerRegistry):
         self._policy = policy
         self._clock = clock
         self._wall = wall
+        self._observe = observe
         self._questions: SingleFlight[_Key, ManifestAnswer] = SingleFlight()
 
     # Manifests and tags.
@@ -195,8 +198,10 @@ class Owner(PeerRegistry):
         self,
         digest: Digest,
         sums: dict[int, tuple[int, ...]],
-        by: str,  # noqa: ARG002 -- whoever says it, the sums decide
+        by: str,
     ) -> None:
+        segments = ", ".join(str(segment) for segment in sorted(sums))
+        self._observe(PeerSuspected(peer=by, whose="ours", digest=str(digest), segments=segments))
         await self._lending.distrust(digest, sums)
 
     def stop(self) -> None:

@@ -135,6 +135,10 @@ class Others(Protocol):
         """Whether there is any node to ask."""
         ...
 
+    def reach(self, namespace: str, /) -> bool:
+        """Whether that upstream answers one of them, by what was heard a short while ago."""
+        ...
+
     async def meaning(self, repository: Repository, tag: Tag, *, known: bool) -> Meaning | None:
         """What the tag last meant to any; ``known``: there is a meaning here as well."""
         ...
@@ -152,6 +156,9 @@ class Alone(Others):
     """A node without peers."""
 
     def live(self) -> bool:
+        return False
+
+    def reach(self, *_: object) -> bool:
         return False
 
     async def meaning(self, *_: object, **__: object) -> None:

@@ -19,7 +19,7 @@ class PeerManifest:
 
     ``body`` is None where only a HEAD was asked; else its bytes are those of
     ``digest``. ``age``: upstream said so that many seconds ago (0 for what a
-    digest names: that does not change).
+    digest names: that does not change). ``fetched``: the peer asked upstream for it.
     """
 
     digest: Digest
@@ -27,6 +27,7 @@ class PeerManifest:
     size: int
     age: float
     peer: str
+    fetched: bool
     content: bytes | None = attrs.field(repr=False, default=None)
 
     @property
@@ -60,6 +61,7 @@ def judge(answer: Manifest, question: ManifestQuestion, peer: str) -> PeerManife
         size=answer.size,
         age=max(0.0, age),
         peer=peer,
+        fetched=answer.fetched,
         content=None if question.head else answer.body,
     )
 

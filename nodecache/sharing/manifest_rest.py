@@ -51,7 +51,6 @@ class Rest:
         self._life = tools.timeouts.absent
         self._width = tools.limits.peer_sweep
         self._greeted = False
-        self._holders: Recent[Digest, str] = Recent()
         self._meanings: Recent[Wanted, tuple[Meaning, float] | None] = Recent()
         self._fruitless: Recent[tuple[Repository, Digest], None] = Recent()
         self._wholes: Recent[Digest, bool] = Recent()
@@ -62,6 +61,10 @@ class Rest:
     def live(self) -> bool:
         """Whether there is anybody to ask, as far as is known so shortly after a start."""
         return not self._greeted or bool(self._cluster.view().peers)
+
+    def reach(self, namespace: str) -> bool:
+        """Whether that upstream answers a peer, by what was heard a short while ago."""
+        return self._peers.reach(namespace)
 
     async def greeted(self) -> None:
         """Waits until the peers are known, once."""
@@ -99,7 +102,6 @@ class Rest:
             self._meanings.put(wanted, None, now + self._life)
             return None
         youngest = min(found, key=lambda one: one.age)
-        self._holders.put(youngest.digest, youngest.peer, now + self._life)
         meaning = Meaning(youngest.digest, youngest.media_type, youngest.size, youngest.age)
         self._meanings.put(wanted, (meaning, now), now + self._life)
         return meaning
@@ -121,16 +123,12 @@ class Rest:
             lambda peer: self._manifest(peer, wanted),
             lambda found, _answered: bool(found),
             seconds=self._search,
-            first=self._holder(digest),
+            first=self._peers.teller(digest),
         )
         if not found:
             self._fruitless.put((repository, digest), None, self._clock.seconds() + self._life)
             return None
         return found[0]
-
-    def _holder(self, digest: Digest) -> str | None:
-        recent = self._holders.get(digest, self._clock.seconds())
-        return None if recent is None else recent[0]
 
     async def _manifest(self, peer: Peer, wanted: Wanted) -> PeerManifest | None:
         question = wanted.question(Mode.ONLY_IF_HAVE, self._silence)

@@ -18,6 +18,7 @@ from nodecache.peerwire.answers import Absent, Manifest, Refusal
 from nodecache.peerwire.questions import ManifestQuestion, Mode
 from nodecache.reference import Digest, Reference, Repository, Tag
 from nodecache.sharing.manifest_answers import PeerManifest, ToldByPeer, judge
+from nodecache.sharing.manifest_walk import Recent
 from nodecache.sharing.ports import View
 from nodecache.sharing.tools import Tools
 from nodecache.sourcing import Ask, Pause, Refused, Search, SearchBudget, Upstream
@@ -50,14 +51,22 @@ class PeerManifests:
         self._cluster = tools.cluster
         self._clock = tools.clock
         self._put_aside = put_aside
+        self._life = tools.timeouts.absent
+        self._told: Recent[Digest, str] = Recent()
+        self._reached: Recent[str, None] = Recent()
         # Asking upstream must fit into the time of an answer after it.
         budget = SearchBudget.of(tools.timeouts, tools.limits)
         self._budget = attrs.evolve(budget, longest=budget.seconds)
 
+    def reach(self, namespace: str) -> bool:
+        """Whether a peer had an answer of that upstream a short while ago."""
+        return self._reached.get(namespace, self._clock.seconds()) is not None
+
     async def find(self, wanted: Wanted) -> PeerManifest | None:
         """What a peer gives; None where upstream is to be asked.
 
-        Raises ToldByPeer when a peer asked upstream for us, and that has it not.
+        Who told what a tag means is asked first for the manifest. Raises
+        ToldByPeer when a peer asked upstream for us, and that has it not.
         """
         view = self._cluster.view()
         if not view.peers:
@@ -67,7 +76,7 @@ class PeerManifests:
             ranked,
             view.me.id,
             as_owner=False,
-            holders=(),
+            holders=self._holders(wanted),
             # What others think that a tag means is no answer to an owner.
             asked_stand_ins=isinstance(wanted.reference, Tag),
             started=self._clock.seconds(),
@@ -85,6 +94,7 @@ class PeerManifests:
                 case Pause(seconds):
                     await deferLater(self._clock, seconds, lambda: None)
                 case Refused(answer):
+                    self._reaches(wanted.repository.namespace)
                     raise ToldByPeer.of(answer)
                 case Upstream():
                     return None
@@ -118,8 +128,30 @@ class PeerManifests:
         if not isinstance(answer, Manifest):
             return answer
         try:
-            return judge(answer, question, peer.id)
+            found = judge(answer, question, peer.id)
         except PeerFailure as failure:
             if failure.problem is PeerKind.CORRUPT:
                 self._put_aside(peer.id)
             raise
+        self._learn(found, question)
+        return found
+
+    def _learn(self, found: PeerManifest, question: ManifestQuestion) -> None:
+        if isinstance(question.reference, Tag):
+            self._told.put(found.digest, found.peer, self._clock.seconds() + self._life)
+        if found.fetched:
+            self._reaches(question.repository.namespace)
+
+    def _reaches(self, namespace: str) -> None:
+        self._reached.put(namespace, None, self._clock.seconds() + self._life)
+
+    def teller(self, digest: Digest) -> str | None:
+        """Node id of who told that a tag means ``digest``: likely to have it."""
+        recent = self._told.get(digest, self._clock.seconds())
+        return None if recent is None else recent[0]
+
+    def _holders(self, wanted: Wanted) -> tuple[str, ...]:
+        if not isinstance(wanted.reference, Digest):
+            return ()
+        teller = self.teller(wanted.reference)
+        return () if teller is None else (teller,)
