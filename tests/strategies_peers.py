@@ -143,3 +143,11 @@ def hellos() -> SearchStrategy[Hello]:
         leaving=st.booleans(),
         busy=st.booleans(),
     )
+
+
+def few_addresses() -> SearchStrategy[Address]:
+    """So few that they are met again and again."""
+    return st.sampled_from(
+        [Address(f"10.0.0.{n}", 5001) for n in range(1, 7)]
+        + [Address(f"fd00::{n}", 5001) for n in range(1, 4)]
+    )

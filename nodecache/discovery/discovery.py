@@ -76,7 +76,8 @@ class Discovery:
         self._timeouts = timeouts
         self._rng = rng
         self._resolver = resolver_factory(reactor, timeouts, rng)
-        self._greetings = Greetings(reactor, membership, greet, self._look)
+        bound = timeouts.peer_silence + 2 * timeouts.peer_connect
+        self._greetings = Greetings(reactor, membership, greet, bound, self._look)
         self.first: Deferred[None] = Deferred()
         self._waiting: list[Deferred[None]] = []
         self._timers: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure as Reason
 
 from nodecache.failures import PeerFailure, PeerKind
 from nodecache.membership import Address, Hello, Membership
+from nodecache.upstream.waits import LATE
 
 #: Greetings under way at a time.
 MOST: Final = 32
@@ -19,16 +20,25 @@ Greet = Callable[[Address], Awaitable[Hello]]
 
 
 class Greetings:
-    """Owns its greetings until ``stop``. ``told`` is called after each that ended."""
+    """Owns its greetings until ``stop``. ``told`` is called after each that ended.
+
+    ``bound``: seconds within which a greeting ends, whatever happens.
+    """
 
     log = Logger()
 
     def __init__(
-        self, clock: Any, membership: Membership, greet: Greet, told: Callable[[], None]
+        self,
+        clock: Any,
+        membership: Membership,
+        greet: Greet,
+        bound: float,
+        told: Callable[[], None],
     ) -> None:
         self._clock = clock
         self._membership = membership
         self._greet = greet
+        self._bound = bound
         self._told = told
         self._running: dict[Deferred[None], Address] = {}
         self._idle: list[Deferred[None]] = []
@@ -63,10 +73,14 @@ class Greetings:
 
     async def _greeted(self, address: Address) -> None:
         membership, now = self._membership, self._clock.seconds
+        latest = now() + self._bound + LATE
         try:
             hello = await self._greet(address)
         except PeerFailure as failure:
-            membership.unanswered(address, failure.problem, now())
+            if now() > latest:  # this process stood still
+                membership.ungreeted(address, now())
+            else:
+                membership.unanswered(address, failure.problem, now())
         except CancelledError:
             raise
         except Exception:

@@ -1,10 +1,10 @@
 """Which nodes there are, and which of them are asked."""
 
 from nodecache.membership.hello import Hello, Known
-from nodecache.membership.membership import Census, Membership
+from nodecache.membership.membership import Membership
 from nodecache.membership.peer import Address, Peer
 from nodecache.membership.target import PEER_PORT, PeerTarget, parse_peers
-from nodecache.membership.view import View
+from nodecache.membership.view import Census, View
 
 __all__ = [
     "PEER_PORT",

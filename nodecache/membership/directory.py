@@ -147,7 +147,7 @@ class Directory:
         """
         news = False
         for each in known:
-            met = now - HOP - max(0.0, each.age)
+            met = now - HOP - (0.0 if each.age < 0 else each.age)
             if not met > oldest:  # also where the age is no number
                 continue
             place = self.places.get(each.address)
@@ -179,6 +179,13 @@ class Directory:
                 place.trust = Trust.FAILED
                 place.retry = _NEVER
                 place.misses = 1
+
+    def stood_still(self, now: float, seconds: float) -> None:
+        """Nobody could be met for so long: what is known is as old as before, and due again."""
+        for place in self.places.values():
+            place.met = min(now, place.met + seconds)
+            place.asked = None
+            place.retry = min(now, place.retry)
 
     def expire(self, lives: Callable[[Place], bool]) -> list[str]:
         """Drop the places that do not live; the ids that went with them."""

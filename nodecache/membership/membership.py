@@ -30,8 +30,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-import attrs
-
 from nodecache.failures import PeerKind
 from nodecache.limits import WIRE_VERSION, Timeouts
 from nodecache.membership.breaker import Breaker, Trouble
@@ -44,7 +42,7 @@ from nodecache.membership.peer import Address, Peer
 from nodecache.membership.resolved import Resolved
 from nodecache.membership.saying import known_of, ranked
 from nodecache.membership.schedule import Schedule
-from nodecache.membership.view import View
+from nodecache.membership.view import Census, View
 
 #: Seconds for which the same is told: to collect it costs a pass over all nodes.
 HELLO_LIFE: Final = 1.0
@@ -53,19 +51,6 @@ BLAMELESS: Final = 10.0
 #: Kinds that tell nothing of the network: they do not count in an outage.
 _OWN_FAULTS: Final = frozenset({PeerKind.CORRUPT, PeerKind.VERSION})
 _NEVER: Final = float("-inf")
-
-
-@attrs.frozen
-class Census:
-    """``known`` other nodes, ``live`` ones that are asked, ``addresses`` of all of them.
-
-    ``resolved_age`` is seconds since the last good answer of DNS, 0 without one.
-    """
-
-    known: int
-    live: int
-    addresses: int
-    resolved_age: float
 
 
 class Membership:
@@ -107,7 +92,7 @@ class Membership:
 
     def view(self, now: float) -> View:
         """Who may be asked now; the same object until something changes."""
-        self._pass(now)
+        now = self._pass(now)
         seen_as = (self._outage.look(now), self.leaving or self.busy)
         if self._view is None or seen_as != self._seen_as:
             self._view, self._seen_as = self._seen(*seen_as), seen_as
@@ -126,7 +111,7 @@ class Membership:
 
     def all_off(self, now: float) -> bool:
         """Most peers failed, one after the other: ``view`` has none."""
-        self._pass(now)
+        now = self._pass(now)
         return self._outage.look(now)
 
     @property
@@ -142,7 +127,7 @@ class Membership:
 
     def census(self, now: float) -> Census:
         view, answered = self.view(now), self._resolved.answered
-        age = 0.0 if answered is None else now - answered
+        age = 0.0 if answered is None else self._now - answered
         directory = self._directory
         return Census(len(directory.nodes), len(view.peers), len(directory.places), age)
 
@@ -153,7 +138,7 @@ class Membership:
 
     def hello(self, now: float) -> Hello:
         """What we say: who we are and whom we know, those met last first."""
-        self._pass(now)
+        now = self._pass(now)
         if self._told is None or not 0.0 <= now - self._told[0] < HELLO_LIFE:
             self._told = (now, known_of(self._nodes(), self._timeouts.peer_forget, now))
         me = self.me
@@ -172,7 +157,7 @@ class Membership:
 
     def resolved(self, addresses: Iterable[Address], now: float, *, partial: bool = False) -> None:
         """A good answer of DNS; ``partial`` where it was cut off. An empty one says nothing."""
-        self._pass(now)
+        now = self._pass(now)
         if self._resolved.good(addresses, now, partial=partial):
             self._place()
             self._expire()
@@ -198,7 +183,7 @@ class Membership:
         ``answered``: it is the answer to ours, so the node can be reached
         there. One that we received says only that it lives.
         """
-        self._pass(now)
+        now = self._pass(now)
         if hello.id == self._own.id:
             if answered:
                 self.me_at(address)
@@ -220,7 +205,7 @@ class Membership:
 
         How each greeting ends is to be told: ``greeted``, or ``unanswered``.
         """
-        self._pass(now)
+        now = self._pass(now)
         own = self._own.due(now, most)
         return (*own, *self._schedule.due(now, most - len(own)))
 
@@ -229,7 +214,7 @@ class Membership:
 
         Where its node answers elsewhere, only the address is left alone.
         """
-        self._pass(now)
+        now = self._pass(now)
         place = self._directory.places.get(address)
         if place is None:
             return 0.0
@@ -241,9 +226,16 @@ class Membership:
             return pause
         return self.failed(node.id, kind, now)
 
+    def ungreeted(self, address: Address, now: float) -> None:
+        """The greeting to ``address`` came to nothing, and nobody is to blame: it is due again."""
+        self._pass(now)
+        place = self._directory.places.get(address)
+        if place is not None:
+            place.asked = None
+
     def failed(self, peer_id: str, kind: PeerKind, now: float) -> float:
         """Put a peer aside; the seconds until it is greeted. 0 for one that is not known."""
-        self._pass(now)
+        now = self._pass(now)
         node = self._directory.nodes.get(peer_id)
         if node is None:
             return 0.0
@@ -256,7 +248,7 @@ class Membership:
 
     def succeeded(self, peer_id: str, now: float) -> None:
         """A peer gave a real answer, which may be a refusal."""
-        self._pass(now)
+        now = self._pass(now)
         node = self._directory.nodes.get(peer_id)
         if node is None:
             return
@@ -281,24 +273,22 @@ class Membership:
         Nobody is to blame for what it missed: failures of the last moments
         are dropped, and what is known is as old as it was.
         """
-        self._pass(now)
+        now = self._pass(now)
         since = now - BLAMELESS
         self._breaker.forgive(since)
         self._outage.forgive(since)
         late = self._timeouts.peer_forget if late is None else late
-        for place in self._directory.places.values():
-            place.met = min(now, place.met + late)
-            place.asked = None
-            place.retry = min(now, place.retry)
+        self._directory.stood_still(now, late)
         self._changed()
 
     # Time
 
-    def _pass(self, now: float) -> None:
-        """Time has come to ``now``; what is too old goes."""
+    def _pass(self, now: float) -> float:
+        """Time has come to ``now``, and never goes back; what is too old goes."""
         self._now = max(self._now, now)
         if self._now >= self._expiry:
             self._expire()
+        return self._now
 
     def _expire(self) -> None:
         forget, named = self._timeouts.peer_forget, self._resolved.named

@@ -6,11 +6,26 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from typing import Final
 
+import attrs
+
 from nodecache.membership.peer import Peer
 from nodecache.rendezvous import Roster
 
 #: Rankings that a view remembers: those of the lanes of the blobs in flight.
 MOST_RANKINGS: Final = 512
+
+
+@attrs.frozen
+class Census:
+    """``known`` other nodes, ``live`` ones that are asked, ``addresses`` of all of them.
+
+    ``resolved_age`` is seconds since the last good answer of DNS, 0 without one.
+    """
+
+    known: int
+    live: int
+    addresses: int
+    resolved_age: float
 
 
 class View:
