@@ -49,7 +49,7 @@ class Signing(Protocol):
 class Letter:
     """``most`` bytes of an answer are read; ``silence`` in seconds, until its head is in.
 
-    ``streams``: a 206 is a stream, which is left to the caller. ``keep``: the
+    ``streams``: bytes of a blob are left to the caller. ``keep``: the
     connection is kept. ``blame``: a failure is held against the peer.
     """
 
@@ -202,7 +202,7 @@ class Courier:
 
     async def _read(self, peer: Peer, letter: Letter, reply: Reply) -> Answered:
         fields = _fields(reply)
-        streams = letter.streams and reply.status == 206
+        streams = letter.streams and reply.status == 206 and fields.get(f.ANSWER) == "bytes"
         body = None if streams else await self._body(reply, letter.most)
         return Answered(fields.get(f.PEER, peer.id), reply.status, fields, body, reply)
 
