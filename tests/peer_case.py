@@ -134,7 +134,7 @@ class PeerCase(LoopbackCase):
         method: str = "GET",
         body: bytes = b"",
         *,
-        range: str = "",
+        span: str = "",
         node: str = ASKER,
         to: str = ME,
         secret: bytes = SECRET,
@@ -142,7 +142,7 @@ class PeerCase(LoopbackCase):
         nonce: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> Sent:
-        asked = Asked(method, target, node, to, range, body)
+        asked = Asked(method, target, node, to, span, body)
         nonce = nonce or f"{next(_nonces):032x}"
         header = sign(asked, secret, int((self.wall if at is None else at) * 1000), nonce)
         named = {
@@ -151,8 +151,8 @@ class PeerCase(LoopbackCase):
             "Nodecache-Wire": "1",
             "Nodecache-Signature": header,
         }
-        if range:
-            named["Range"] = range
+        if span:
+            named["Range"] = span
         if body:
             named["Content-Length"] = str(len(body))
         named.update(headers or {})
@@ -162,7 +162,7 @@ class PeerCase(LoopbackCase):
 
     def asking(self, asked: BlobQuestion, method: str = "GET", **options: Any) -> Sent:
         target, headers = encode_blob(asked)
-        return self.signed(target, method, range=headers["Range"], **options)
+        return self.signed(target, method, span=headers["Range"], **options)
 
     def asking_manifest(self, asked: ManifestQuestion, **options: Any) -> Sent:
         method, target = encode_manifest(asked)
@@ -178,19 +178,19 @@ class PeerCase(LoopbackCase):
         client = await self.begin_asking(sent)
         await until(lambda: client.replies(head=head) and client.replies(head=head)[0].whole)
         (reply,) = client.replies(head=head)
-        self.assert_proven(reply, sent, None if head else reply.body)
+        self.assert_proven(reply, sent, b"" if head else reply.body)
         client.leave()
         return reply
 
     def assert_proven(self, reply: Reply, sent: Sent, body: bytes | None) -> None:
-        framed = reply.header("Nodecache-Answer") == "bytes"
+        """``body`` is None where frames come."""
         right = proven(
             reply.header("Nodecache-Proof") or "",
             sent.secret,
             sent.signature,
             reply.status,
             fields_of(reply.headers),
-            None if framed else body or b"",
+            body,
         )
         self.assertTrue(right, reply)
         self.assertEqual(reply.header("Nodecache-Peer"), ME)
@@ -222,6 +222,11 @@ class PeerCase(LoopbackCase):
         self.assertIsInstance(events[-1], Ended)
         client.leave()
         return answer, payload(events)
+
+    def assert_same(self, found: bytes, right: bytes) -> None:
+        """Without a page of bytes where they differ."""
+        self.assertEqual(len(found), len(right))
+        self.assertTrue(found == right, "other bytes")
 
     async def answered(self, count: int = 1) -> list[PeerAnswered]:
         """The events of the first ``count`` requests, once they have ended."""

@@ -1,6 +1,6 @@
 """From the bytes of a blob to the socket of a client, at the client's pace."""
 
-from nodecache.body.framed import PEER_STALL, FramedSender
+from nodecache.body.framed import PEER_STALL, FramedSender, PartsWire, Uplink
 from nodecache.body.passthrough import PassThroughSender
 from nodecache.body.sender import BlobSender, Part
 from nodecache.body.sending import Sender
@@ -14,9 +14,11 @@ __all__ = [
     "FramedSender",
     "Outcome",
     "Part",
+    "PartsWire",
     "PassThroughSender",
     "Sender",
     "StallWatch",
     "Tools",
+    "Uplink",
     "Wire",
 ]

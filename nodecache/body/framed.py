@@ -6,19 +6,22 @@ checksum. While nothing can be sent the peer is told that we live, as long as
 what is missing is on its way to us: a peer bounds silence, not duration. And a
 source that fails does not reset the connection: the peer is told so in a frame,
 and goes on asking elsewhere on the same connection.
+
+What a byte costs is counted: it is read into a buffer that stays in the
+processor's cache, summed there, joined with what frames it, and handed over.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Protocol, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure as Reason
 
 from nodecache.admission import Pace
-from nodecache.body.reading import read_cached
 from nodecache.body.sending import Sender
 from nodecache.body.wire import BlobTools, Outcome, Wire
 from nodecache.byteranges import Span
@@ -34,8 +37,32 @@ from nodecache.results import Loan
 PEER_STALL = 15.0
 #: Bytes of one write, and so of one frame.
 PIECE = 256 * 1024
+#: Seconds for which the rate may be saved up.
+BURST = 0.05
 #: Seconds. How soon a waiting sender looks again without having been called.
 AGAIN = 0.05
+
+
+class PartsWire(Wire, Protocol):
+    def write_parts(self, parts: list[bytes]) -> None:
+        """Write them as one, behind the headers; they may be overwritten afterwards."""
+        ...
+
+
+class Uplink:
+    """What all bodies to peers share: ``rate`` in bytes a second, and a buffer of one piece."""
+
+    def __init__(self, rate: float) -> None:
+        self.pace = Pace(rate, max(4 * PIECE, rate * BURST))
+        self.buffer = memoryview(bytearray(PIECE))
+
+    def read_cached(self, fd: int, size: int, offset: int) -> memoryview | None:
+        """As that of ``reading``; good until the next call."""
+        try:
+            count = os.preadv(fd, [self.buffer[:size]], offset, os.RWF_NOWAIT)
+        except OSError:
+            return None
+        return self.buffer[:count]
 
 
 class FramedSender(Sender):
@@ -46,11 +73,11 @@ class FramedSender(Sender):
 
     def __init__(
         self,
-        wire: Wire,
+        wire: PartsWire,
         loan: Loan,
         span: Span,
         tools: BlobTools,
-        pace: Pace,
+        uplink: Uplink,
         alive: float,
         ended: Callable[[Outcome, str], None],
     ) -> None:
@@ -61,7 +88,8 @@ class FramedSender(Sender):
         self._loan = loan
         self._readable = loan.readable
         self._files = tools
-        self._pace = pace
+        self._uplink = uplink
+        self._parts = wire.write_parts
         self._alive = alive
         self._encoder = Encoder(span)
         self._stepping = False
@@ -178,12 +206,12 @@ class FramedSender(Sender):
     def _send(self, size: int) -> bool:
         if not self._paid:
             self._paid = size
-            pause = self._pace.allow(size, self._tools.clock.seconds())
+            pause = self._uplink.pace.allow(size, self._tools.clock.seconds())
             if pause > 0:
                 self._look_again_in(pause)
                 return False
         size = min(size, self._paid)
-        data = read_cached(self._readable.fd, size, self.position)
+        data = self._uplink.read_cached(self._readable.fd, size, self.position)
         if data is None:
             self._read_in_thread(size)
         else:
@@ -211,7 +239,7 @@ class FramedSender(Sender):
         else:
             self._loan.close()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         if not data:
             # Short of what the index says.
             self._disk_failed(f"the file ends before byte {self.position + 1}")
@@ -219,12 +247,13 @@ class FramedSender(Sender):
         self.position += len(data)
         self._paid -= len(data)
         self._readable.punched(self.position)
-        self._tell(self._encoder.data(data))
+        # It sums and slices, which a view of the buffer takes as bytes do.
+        self._tell(self._encoder.data(cast(bytes, data)))
 
     def _tell(self, frames: list[bytes]) -> None:
         if frames:
             self._heard_at = self._tools.clock.seconds()
-            self._wire.write(b"".join(frames))
+            self._parts(frames)
 
     # Ends.
 

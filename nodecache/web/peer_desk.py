@@ -30,8 +30,10 @@ from nodecache.peerwire.codec import (
     encode_hello,
     encode_object,
 )
+from nodecache.peerwire.fields import words
 from nodecache.peerwire.hello import Hello
 from nodecache.peerwire.questions import ManifestQuestion, Mode
+from nodecache.reference import Tag
 from nodecache.results import PeerRegistry
 from nodecache.seams import Observe
 from nodecache.web.peer_exchange import PeerExchange
@@ -60,7 +62,7 @@ def named(path: str) -> str:
 
 def complaint(status: int, word: str, text: str) -> Encoded:
     """What is said of a request that is no question."""
-    return encode_document(word, encode_object({"message": text}), status)
+    return Encoded(status, {"Nodecache-Answer": word, "Nodecache-Message": words(text)})
 
 
 class Desk:
@@ -128,7 +130,7 @@ class Desk:
         if question.method == "HEAD":
             has = await self._lending.has(asked)
             exchange.answers(has)
-            return encode_answer(has)
+            return attrs.evolve(encode_answer(has), body=b"")
         found = await self._lending.lend(asked, question.asker)
         exchange.answers(found.answer if isinstance(found, Lent) else found)
         return found if isinstance(found, Lent) else encode_answer(found)
@@ -136,6 +138,7 @@ class Desk:
     async def _manifest(self, question: Question, exchange: PeerExchange) -> Encoded:
         asked = decode_manifest(question.method, question.target)
         exchange.mode = asked.mode.value
+        exchange.what = "tag" if isinstance(asked.reference, Tag) else "manifest"
         if self._lending.leaving and asked.mode is Mode.MAY_FETCH:
             answer: ManifestAnswer = Elsewhere(LATER, leaving=True)
         else:
@@ -181,7 +184,7 @@ class Desk:
             return complaint(404, "nothing", "this node fetches nothing on a wish")
         self._warm(repository, reference, question.asker)
         exchange.outcome = "hit"
-        return encode_document("warm", status=202)
+        return encode_document("warm")
 
 
 def _where(hello: Hello, host: str) -> Address | None:

@@ -183,6 +183,9 @@ class PeerRequest(GuardedRequest):
 
     def reply_error(self, refusal: Answer) -> bytes:  # noqa: ARG002 -- nothing is told of a defect
         self.exchange.failed("error", "a defect of nodecache")
+        for name, _values in list(self.responseHeaders.getAllRawHeaders()):
+            if name.lower().startswith(f.PREFIX.encode()):
+                self.responseHeaders.removeHeader(name)
         return self._head(complaint(500, "defect", "a defect of nodecache"))
 
     def _say(self, encoded: Encoded) -> None:
@@ -216,6 +219,15 @@ class PeerRequest(GuardedRequest):
             raise
         self.site.active_bodies.add(self._sender)
         self._sender.start()
+
+    def write_parts(self, parts: list[bytes]) -> None:
+        # Chunked by hand: Twisted's own would copy the bytes once more.
+        if self.chunked and self.channel is not None:
+            size = sum(map(len, parts))
+            self.sentLength += size
+            self.channel.write(b"".join((b"%x\r\n" % size, *parts, b"\r\n")))
+        else:
+            self.write(b"".join(parts))
 
     # The end.
 

@@ -9,9 +9,9 @@ import attrs
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.web.resource import Resource
 
-from nodecache.admission import Admission, Pace
+from nodecache.admission import Admission
 from nodecache.answers import Answer
-from nodecache.body import PEER_STALL, BlobTools, FramedSender, Sender, Wire
+from nodecache.body import PEER_STALL, BlobTools, FramedSender, Sender, Uplink
 from nodecache.deadline import Deadline
 from nodecache.failures import RequestProblem
 from nodecache.limits import MIB, Limits, Timeouts
@@ -31,8 +31,6 @@ from nodecache.web.site import GuardedSite
 
 #: Bytes of bodies that are held before it is known who sent them, all requests together.
 UNSIGNED_BYTES = 32 * MIB
-#: Seconds for which the rate may be saved up.
-BURST = 0.05
 
 
 class PeerChannel(GuardedChannel):
@@ -81,7 +79,7 @@ class PeerSite(GuardedSite):
         self._admission = admission
         self._members = members
         self._alive = timeouts.peer_alive
-        self._pace = Pace(limits.peer_rate, max(MIB, limits.peer_rate * BURST))
+        self._uplink = Uplink(limits.peer_rate)
         self._most = {
             (b"POST", HELLO.encode()): limits.peer_hello_bytes,
             (b"POST", SUSPECT.encode()): MOST_SUSPECT,
@@ -117,10 +115,15 @@ class PeerSite(GuardedSite):
         """Bytes of unsigned bodies, places in the line, and searches that go on."""
         return self._unsigned, self._lending.waiting, self.desk.searching
 
-    def sender(self, request: Wire, lent: Lent) -> FramedSender:
-        ended = cast(PeerRequest, request).body_ended
+    def sender(self, request: PeerRequest, lent: Lent) -> FramedSender:
         return FramedSender(
-            request, lent.loan, lent.span, self._tools, self._pace, self._alive, ended
+            request,
+            lent.loan,
+            lent.span,
+            self._tools,
+            self._uplink,
+            self._alive,
+            request.body_ended,
         )
 
     def refused(self, channel: GuardedChannel, refusal: Answer) -> None:
