@@ -113,7 +113,9 @@ class SharingCase(SynchronousTestCase):
         self.assertEqual(self.read(body), DATA[segment * SEGMENT : (segment + 1) * SEGMENT])
 
     def sender_of(self, body: BlobBody) -> FakeBody:
-        return next(each for each in self.all_bodies if each is getattr(body, "_body", body))
+        while not isinstance(body, FakeBody):
+            body = getattr(body, "_body")  # noqa: B009 - it is private
+        return body
 
     @property
     def all_bodies(self) -> list[FakeBody]:

@@ -184,6 +184,7 @@ class Answers(SharingCase):
     def test_but_what_another_peer_has_is_given(self) -> None:
         self.cluster["a"].refusal = UpstreamAbsent(UpstreamKind.NOT_FOUND, "gone", 404)
         self.give("d")
+        self.cluster["d"].eager = 10
         self.assert_segment(self.fetch(), 0, "d")
         self.assertEqual(self.origin.asked, [])
 
@@ -272,6 +273,7 @@ class Bodies(SharingCase):
         for _ in range(3):
             self.break_off()
         self.origin.refusals[ALPINE] = UpstreamFailure(UpstreamKind.ERROR, "502")
+        self.cluster["d"].eager = 10
         self.assert_segment(self.fetch(), 0, "d")
 
     def test_what_was_cancelled_was_not_broken(self) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.task import Clock
 
 from nodecache.byteranges import Span
 from nodecache.deadline import Deadline
@@ -52,7 +53,11 @@ refusals: st.SearchStrategy[Refusal] = st.one_of(
 )
 #: What a peer does, one after the other, and the last for ever.
 scripts: st.SearchStrategy[list[Script]] = st.lists(
-    st.one_of(refusals, st.sampled_from(PeerKind), st.sampled_from(["bytes", "silence", "more"])),
+    st.one_of(
+        refusals,
+        st.sampled_from(PeerKind),
+        st.sampled_from(["bytes", "silence", "more", "nothing"]),
+    ),
     min_size=1,
     max_size=4,
 )
@@ -99,6 +104,7 @@ worlds = st.builds(
 
 class ScriptedPeer(FakePeer):
     script: list[Script]
+    clock: Clock
 
     def usual(self, what: str, question: Question) -> object:  # type: ignore[override]
         step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
@@ -106,8 +112,16 @@ class ScriptedPeer(FakePeer):
             return PeerFailure(self.id, step, "it fails")
         if isinstance(step, str):
             self.has[DIGEST] = DATA + b"more" if step == "more" else DATA
-            return super().usual(what, question)
+            self.eager = 0 if step == "nothing" else 10
+            answer = super().usual(what, question)
+            if step == "nothing" and isinstance(answer, FakePeerBody):
+                self.clock.callLater(1.5, self.give_up, answer)
+            return answer
         return step
+
+    def give_up(self, body: FakePeerBody) -> None:
+        if body.delivering and not body.sent:
+            body.fail(PeerKind.TIMEOUT)
 
 
 class ScriptedSource(BlobSource):
@@ -139,7 +153,7 @@ class AnyWorld(SharingCase):
         self.setUp()
         for peer_id, script in zip(IDS, world.scripts, strict=False):
             peer = self.cluster.peers[peer_id] = ScriptedPeer(peer_id)
-            peer.script = list(script)
+            peer.script, peer.clock = list(script), self.clock
         self.cluster.peers["stranger"] = FakePeer("stranger", has={DIGEST: DATA})
         for peer_id in set(IDS) - set(self.cluster.peers):
             self.cluster.peers[peer_id] = FakePeer(peer_id)
@@ -219,6 +233,7 @@ class AnyWorld(SharingCase):
                 body = self.run_one(blob, world, segment)
             if body is not None:
                 self.finish(body, segment, world.fates[index % len(world.fates)])
+        self.clock.advance(2)  # no body is silent for longer
         self.assert_clean()
 
     def test_any_world(self) -> None:

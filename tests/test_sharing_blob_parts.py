@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from nodecache.failures import PeerFailure, PeerKind, UpstreamFailure
-from nodecache.reference import Digest
+from nodecache.reference import Digest, Repository
+from nodecache.seams import BlobSource
+from nodecache.sharing.blob import SharedBlob, shared_blobs
 from nodecache.sharing.duties import Asking, Duties
+from nodecache.sharing.manifest_ports import Upstreams
+from nodecache.sharing.primed import PrimedBody
 from nodecache.sharing.race import Race
 from nodecache.sharing.watched import WatchedBody
-from tests.fakes_source import FakeBody, whole
+from tests.fakes_source import CHUNK, FakeBody, whole
+from tests.sharing_blob_case import ALPINE, DIGEST, SharingCase
 
-DIGEST = Digest("sha256", "ab" * 32)
 OTHER = Digest("sha256", "cd" * 32)
 
 
@@ -144,6 +150,134 @@ class Watched(SynchronousTestCase):
         self.body.stop()
         self.body.stop()
         self.assertEqual((self.ends, self.inner.closed), ([None], True))
+
+
+class Primed(SynchronousTestCase):
+    """Bodies are taken in pieces of 32 KiB."""
+
+    def setUp(self) -> None:
+        self.data = bytes(range(256)) * 512
+        self.inner = whole(self.data)
+        self.body = PrimedBody(self.inner)
+        self.priming = Deferred.fromCoroutine(self.body.prime())
+        self.got = bytearray()
+
+    def primed(self) -> None:
+        self.inner.send(CHUNK)
+        self.successResultOf(self.priming)
+
+    def test_it_waits_for_bytes_and_then_sends_no_more(self) -> None:
+        assert self.inner._sink is not None
+        self.inner._sink(b"")
+        self.assertNoResult(self.priming)
+        self.primed()
+        self.assertTrue(self.inner.paused)
+
+    def test_nothing_is_lost(self) -> None:
+        self.primed()
+        done = self.body.deliver(self.got.extend)
+        self.assertEqual(len(self.got), CHUNK)
+        self.inner.finish()
+        self.successResultOf(done)
+        self.assertEqual(bytes(self.got), self.data)
+
+    def test_it_looks_like_the_body(self) -> None:
+        for name in ("start", "stop_at", "total", "ranged", "peer"):
+            self.assertEqual(getattr(self.body, name), getattr(self.inner, name))
+        self.inner.cut()
+        self.failureResultOf(self.priming)
+
+    def test_what_ends_before_its_first_byte(self) -> None:
+        self.inner.cut()
+        self.failureResultOf(self.priming, UpstreamFailure)
+
+    def test_an_empty_body(self) -> None:
+        empty = whole(b"")
+        body = PrimedBody(empty)
+        priming = Deferred.fromCoroutine(body.prime())
+        empty.finish()
+        self.successResultOf(priming)
+        self.successResultOf(body.deliver(self.got.extend))
+
+    def test_what_ends_before_it_is_taken(self) -> None:
+        self.primed()
+        self.inner.cut()
+        done = self.body.deliver(self.got.extend)
+        self.failureResultOf(done, UpstreamFailure)
+        self.assertEqual(len(self.got), CHUNK)
+
+    def test_a_taker_that_pauses_at_once(self) -> None:
+        assert self.inner._sink is not None
+        self.inner.send(CHUNK)
+        self.inner._sink(self.data[CHUNK : 2 * CHUNK])  # was on its way
+        self.inner.sent += CHUNK
+
+        def take(data: bytes) -> None:
+            self.got.extend(data)
+            self.body.pause()
+
+        done = self.body.deliver(take)
+        self.assertEqual(len(self.got), CHUNK)
+        self.body.resume()
+        self.assertEqual(len(self.got), 2 * CHUNK)
+        self.assertTrue(self.inner.paused)
+        while self.inner.left:
+            self.body.resume()
+            self.inner.send()
+        self.body.resume()
+        self.inner.finish()
+        self.successResultOf(done)
+        self.assertEqual(bytes(self.got), self.data)
+
+    def test_cancelled_before_its_first_byte(self) -> None:
+        self.priming.cancel()
+        self.failureResultOf(self.priming, CancelledError)
+        self.assertTrue(self.inner.closed)
+
+    def test_not_wanted_after_all(self) -> None:
+        self.primed()
+        self.body.stop()
+        self.assertTrue(self.inner.closed)
+
+    def test_stopped_or_cancelled_while_it_is_taken(self) -> None:
+        for end in ("stop", "cancel"):
+            self.setUp()
+            self.primed()
+            done = self.body.deliver(self.got.extend)
+            getattr(self.body if end == "stop" else done, end)()
+            self.failureResultOf(done, CancelledError)
+            self.assertTrue(self.inner.closed)
+
+    def test_stopped_when_all_but_its_end_was_taken(self) -> None:
+        self.primed()
+        self.inner.paused = False
+        self.inner.finish()
+        self.body.pause()
+        self.body.stop()
+        self.assertTrue(self.inner.closed)
+
+
+class Making(SharingCase):
+    def test_a_fills_source_is_made_over_that_of_its_upstream(self) -> None:
+        case = self
+
+        class Upstream:
+            """The only one."""
+
+            def get(self, namespace: str) -> Upstream:
+                case.assertEqual(namespace, ALPINE.namespace)
+                return self
+
+            def blob_source(self, name: str, digest: Digest) -> BlobSource:
+                return case.origin.source(Repository(ALPINE.namespace, name), digest)
+
+            def down(self) -> None:
+                return None
+
+        blob = shared_blobs(self.tools, cast("Upstreams", Upstream()))(ALPINE, DIGEST)
+        assert isinstance(blob, SharedBlob)
+        self.assert_segment(self.successResultOf(self.begin(blob=blob)), 0, None)
+        self.assertEqual(self.origin.asked[0].name, ALPINE)
 
 
 class Books(SynchronousTestCase):

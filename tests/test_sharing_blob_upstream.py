@@ -21,6 +21,8 @@ class UpstreamCase(SharingCase):
     def setUp(self) -> None:
         super().setUp()
         self.cluster.ranks["*"] = [ME, "a", "b", "c", "d", "e", "f"]
+        for peer in self.cluster.peers.values():
+            peer.eager = 10
 
     def fail_upstream(self, kind: UpstreamKind = UpstreamKind.ERROR) -> None:
         self.origin.refusals[ALPINE] = UpstreamFailure(kind, "upstream's own words", status=500)
@@ -106,6 +108,26 @@ class Sweeps(UpstreamCase):
         self.assert_segment(self.successResultOf(fetching), 0, "d")
         self.assertEqual(self.places.taken, 0)
 
+    def test_a_peer_that_has_answered_but_sends_nothing_does_not_end_upstream(self) -> None:
+        self.origin.patient = True
+        self.give("c")
+        self.cluster["c"].eager = 0
+        fetching = self.begin()
+        self.advance(2.1)
+        self.assertNoResult(fetching)
+        self.assertTrue(self.cluster.bodies[0].delivering)
+        self.origin.answer(self.origin.asked[0])
+        self.assert_segment(self.successResultOf(fetching), 0, None)
+        self.assertTrue(self.cluster.bodies[0].closed)
+
+    def test_nor_do_those_that_might_send_something(self) -> None:
+        self.fail_upstream()
+        self.give("c", "d")
+        self.cluster["c"].eager = 0
+        fetching = self.begin()
+        self.cluster.bodies[0].fail(PeerKind.TIMEOUT)
+        self.assert_segment(self.successResultOf(fetching), 0, "d")
+
     def test_upstream_that_has_been_cancelled_may_still_answer(self) -> None:
         self.origin.patient = self.origin.stubborn = True
         self.give("d")
@@ -167,7 +189,7 @@ class Sweeps(UpstreamCase):
 
     def test_a_holder_at_its_limit_names_others(self) -> None:
         self.fail_upstream()
-        self.cluster.peers["z"] = FakePeer("z", has={DIGEST: DATA})
+        self.cluster.peers["z"] = FakePeer("z", has={DIGEST: DATA}, eager=10)
         self.cluster.off.add("z")
         there = Address("10.0.0.9", 5001)
         self.give("c")

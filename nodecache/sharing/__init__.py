@@ -28,9 +28,11 @@ what peers can cost is bounded, whatever they do.
 (``watched``).
 
 *Sweep*: all other peers, so many at a time. It runs beside a slow upstream, and
-instead of one that is down; the first body ends the other (``race``). A fill
-makes one at a time, and none for a while when one was in vain; who has one
-segment is asked first for the next.
+instead of one that is down; the first body ends the other (``race``). A peer
+that has answered may still wait for others, and these for this very node, so
+that of a sweep only bytes count (``primed``). A fill makes one sweep at a time,
+and none for a while when one was in vain; who has one segment is asked first
+for the next.
 
 **A body that breaks off** goes back to the fill, which asks again for what is
 missing; here it is remembered who broke off, so that another is asked, and

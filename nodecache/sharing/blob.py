@@ -14,10 +14,11 @@ from nodecache.deadline import Deadline
 from nodecache.failures import PeerFailure, PeerKind, UpstreamFailure, UpstreamKind
 from nodecache.peerwire.answers import UpstreamAbsent
 from nodecache.reference import Digest, Repository
-from nodecache.seams import BlobBody, BlobSource
+from nodecache.seams import BlobBody, BlobSource, BlobSourceFactory
 from nodecache.segments import segment_of
 from nodecache.sharing.findings import Findings
 from nodecache.sharing.manifest_answers import ToldByPeer
+from nodecache.sharing.manifest_ports import Upstreams
 from nodecache.sharing.questions import Quest, Questions
 from nodecache.sharing.suspicions import Trust
 from nodecache.sharing.sweep import Sweep
@@ -30,6 +31,17 @@ from nodecache.sourcing.search import RANKED
 _HOLDERS: Final = 4
 
 Found = BlobBody | UpstreamAbsent | None
+
+
+def shared_blobs(tools: Tools, upstreams: Upstreams) -> BlobSourceFactory:
+    """What makes the sources of fills; ``upstreams`` are those without peers."""
+
+    def source(repository: Repository, digest: Digest) -> BlobSource:
+        upstream = upstreams.get(repository.namespace)
+        direct = upstream.blob_source(repository.name, digest)
+        return SharedBlob(tools, repository, digest, direct, upstream.down)
+
+    return source
 
 
 class SharedBlob(BlobSource):

@@ -24,6 +24,7 @@ from nodecache.seams import BlobBody
 from nodecache.sharing.duties import Leave
 from nodecache.sharing.findings import Findings
 from nodecache.sharing.ports import PeerBody
+from nodecache.sharing.primed import PrimedBody
 from nodecache.sharing.tools import Tools
 from nodecache.sharing.watched import WatchedBody
 from nodecache.sourcing import Ask, Pause, Refused, Search, Upstream
@@ -59,13 +60,18 @@ class Questions:
         known = self._findings.total
         return self._tools.size_of(self._digest) if known is None else known
 
-    async def follow(self, search: Search, quest: Quest) -> BlobBody | UpstreamAbsent | None:
-        """Do as ``search`` says. None where it ends without bytes."""
+    async def follow(
+        self, search: Search, quest: Quest, *, primed: bool = False
+    ) -> BlobBody | UpstreamAbsent | None:
+        """Do as ``search`` says. None where it ends without bytes.
+
+        ``primed``: a peer's answer counts when its first bytes are here.
+        """
         clock = self._tools.clock
         while True:
             match search.next(clock.seconds()):
                 case Ask() as ask:
-                    body = await self._step(search, ask, quest)
+                    body = await self._step(search, ask, quest, primed=primed)
                     if body is not None:
                         return body
                 case Pause(seconds):
@@ -86,10 +92,14 @@ class Questions:
             self._note_referrals(answer)
         return isinstance(answer, Bytes)
 
-    async def _step(self, search: Search, ask: Ask, quest: Quest) -> BlobBody | None:
+    async def _step(
+        self, search: Search, ask: Ask, quest: Quest, *, primed: bool
+    ) -> BlobBody | None:
         clock, holders = self._tools.clock, self._findings.holders
         try:
             answer = await self._ask(ask, quest)
+            if primed and not isinstance(answer, Refusal):
+                answer = await _prime(answer)
         except PeerFailure as failure:
             quest.lacking.add(ask.peer)
             holders.failed(ask.peer)
@@ -163,3 +173,10 @@ class Questions:
     def _note_referrals(self, answer: Elsewhere) -> None:
         self._findings.addresses.update(dict(answer.peers))
         self._findings.holders.told(peer for peer, _ in answer.peers)
+
+
+async def _prime(body: BlobBody) -> BlobBody:
+    """Raises PeerFailure."""
+    primed = PrimedBody(body)
+    await primed.prime()
+    return primed

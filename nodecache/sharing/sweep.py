@@ -30,8 +30,9 @@ class Sweep:
 
     All peers are asked whether they have it, ``Limits.peer_sweep`` at a time,
     the nearest first, and among them those that rank first. Who says yes is
-    asked for the bytes, one after the other. A fill makes one sweep at a time:
-    what it finds is likely to have the other segments as well.
+    asked for the bytes, one after the other; the first that sends some has been
+    found. A fill makes one sweep at a time: what it finds is likely to have the
+    other segments as well.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Sweep:
                 longest=min(left, budget.longest),
             ),
         )
-        body = await self._questions.follow(search, self._quest)
+        body = await self._questions.follow(search, self._quest, primed=True)
         return None if isinstance(body, UpstreamAbsent) else body
 
 
