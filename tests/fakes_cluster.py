@@ -33,11 +33,19 @@ ME = "me"
 
 
 class FakePeerBody(FakeBody, PeerBody):
-    """Bytes of ``data`` (the whole blob) for ``span``, from a peer."""
+    """Bytes of ``data`` (the whole blob) for ``span``, from a peer; so many of them at once."""
 
     def __init__(
-        self, data: bytes, span: Span, sender: str, *, ranged: bool = True, fetched: bool = False
+        self,
+        data: bytes,
+        span: Span,
+        sender: str,
+        *,
+        ranged: bool = True,
+        fetched: bool = False,
+        eager: int = 0,
     ) -> None:
+        self._eager = eager
         stop = min(span.stop, len(data))
         super().__init__(
             data[span.start : stop],
@@ -53,6 +61,11 @@ class FakePeerBody(FakeBody, PeerBody):
     @property
     def answer(self) -> Bytes:
         return self._answer
+
+    def deliver(self, sink: Callable[[bytes], None]) -> Deferred[None]:
+        done = super().deliver(sink)
+        self.send(self._eager)
+        return done
 
     def fail(self, kind: PeerKind = PeerKind.CUT) -> None:
         """It breaks off in the middle."""
@@ -92,7 +105,7 @@ class FakePeer:
     """``has``: blobs whole here. ``fetches``: what upstream gives it when it is asked to fetch.
 
     ``manifests`` by reference (as text). ``refusal`` is its answer to everything else.
-    ``failing``: every question fails so.
+    ``failing``: every question fails so. Its bodies send ``eager`` bytes as soon as they may.
     """
 
     id: str
@@ -104,6 +117,7 @@ class FakePeer:
     failing: PeerKind | None = None
     ranges: bool = True
     patient: bool = False
+    eager: int = 0
     twists: list[Twist] = attrs.Factory(list)
 
     @property
@@ -123,7 +137,14 @@ class FakePeer:
             return self.refusal
         if what == "has_blob":
             return Bytes(len(data), self.ranges)
-        return FakePeerBody(data, question.span, self.id, ranged=self.ranges, fetched=fetched)
+        return FakePeerBody(
+            data,
+            question.span,
+            self.id,
+            ranged=self.ranges,
+            fetched=fetched,
+            eager=self.eager,
+        )
 
 
 @attrs.frozen
