@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from nodecache.byteranges import Span
 from nodecache.deadline import Deadline
-from nodecache.failures import UpstreamFailure, UpstreamKind
+from nodecache.failures import PeerFailure, PeerKind, UpstreamFailure, UpstreamKind
 from nodecache.reference import Digest, Repository
 from nodecache.seams import BlobBody, BlobSource
 
@@ -136,6 +136,15 @@ class FakeBody(BlobBody):
         """No byte came for too long."""
         self._end(UpstreamFailure(UpstreamKind.TIMEOUT, "no byte came"))
 
+    def lose_peer(self) -> None:
+        """The peer that sends it is gone."""
+        self._end(PeerFailure(self.sender or "", PeerKind.CUT, "the peer is gone"))
+
+    def live(self) -> None:
+        """The peer that sends it says that it lives."""
+        assert self._sink is not None
+        self._sink(b"")
+
     def _end(self, failure: UpstreamFailure | None) -> None:
         assert self._done is not None
         assert self.delivering
@@ -168,7 +177,8 @@ class Origin:
     ``ranges``: whether it takes ranges. ``lengths``: whether it tells the
     length of a whole body. ``patient``: questions wait until ``answer``.
     ``stubborn``: a question that is cancelled ends only at ``release``.
-    ``twists`` are used up one by one, the first question first.
+    ``twists`` are used up one by one, the first question first. ``sender`` is
+    the peer that it plays; None: it is upstream.
     """
 
     def __init__(self) -> None:
@@ -178,6 +188,7 @@ class Origin:
         self.lengths = True
         self.patient = False
         self.stubborn = False
+        self.sender: str | None = None
         self.held: list[Deferred[None]] = []
         self.twists: list[Twist] = []
         self.asked: list[Asked] = []
@@ -216,6 +227,8 @@ class Origin:
         if isinstance(answer, UpstreamFailure):
             asked.waiting.errback(answer)
             return
+        if answer.sender is None:
+            answer.sender = self.sender
         asked.body = answer
         self.bodies.append(answer)
         asked.waiting.callback(answer)

@@ -172,7 +172,12 @@ class FlightCase(StoreCase):
             self.events.append,
             self.limits,
             self.timeouts,
+            **self.sharing(),
         )
+
+    def sharing(self) -> dict[str, Any]:
+        """What fills are told of peers: nothing."""
+        return {}
 
     def hold_jobs(self) -> None:
         """From now on the jobs of fills (not of the store) wait in ``held``."""
@@ -275,18 +280,18 @@ class FlightCase(StoreCase):
         return str(self.told("fill")[-1].outcome)
 
     def nothing_is_left(self) -> None:
-        """No flight, no connection, no place taken, no room spoken for."""
+        """No flight, no connection, no place taken, no room spoken for or claimed."""
         self.turn()
         self.assertEqual(self.fills.active(), [])
         self.assertEqual(self.origin.open_bodies, [])
         self.assertEqual(self.store.usage().reserved, 0)
-        self.assertEqual(self.places(), (0, 0))
+        self.assertEqual(self.places(), (0, 0, 0))
+        self.assertEqual(self.fills._tools.share.taken, 0)
 
-    def places(self) -> tuple[int, int]:
-        """How many places are taken: of the connections, and of the fills."""
+    def places(self) -> tuple[int, ...]:
+        """How many places are taken: of the connections, of the fills, of those for peers only."""
         tools = self.fills._tools
-        taken = [
+        return tuple(
             line._semaphore.limit - line._semaphore.tokens
-            for line in (tools.connections, tools.line)
-        ]
-        return taken[0], taken[1]
+            for line in (tools.connections, tools.line, tools.peer_line)
+        )

@@ -32,7 +32,7 @@ from nodecache.fill.worker import Worker
 from nodecache.inflight import Flight
 from nodecache.limits import SEGMENT
 from nodecache.seams import BlobBody
-from nodecache.segments import next_segment, remaining_span, segment_of
+from nodecache.segments import next_segment, remaining_span, segment_count, segment_of
 
 
 class Intake(Protocol):
@@ -227,9 +227,10 @@ class Crew:
 
     def _next_demanded(self) -> int | None:
         assert self.total is not None
-        taken = self.staff.taken()
+        taken, count = self.staff.taken(), segment_count(self.total)
         for segment in self._demand.served():
-            if segment not in taken and self._lacks_of(segment, self.total):
+            # Whoever did not know the size may have asked for more than there is.
+            if segment < count and segment not in taken and self._lacks_of(segment, self.total):
                 return segment
         return None
 

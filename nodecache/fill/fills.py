@@ -14,6 +14,7 @@ from nodecache.failures import NoRoom, StoreFailure, UpstreamFailure
 from nodecache.fill.connections import Line
 from nodecache.fill.demand import Demand
 from nodecache.fill.fill import Fill
+from nodecache.fill.lending import begins_in
 from nodecache.fill.loans import StoredLoan
 from nodecache.fill.share import Share
 from nodecache.fill.tools import Blame, BlobStore, NoBlame, Spreading, Tools, Width
@@ -169,19 +170,19 @@ class Fills:
         size: int | None,
         *,
         fetch: bool,
-        asker: str,
+        asker: str = "",
     ) -> Loan | None:
         """Bytes of ``span``, which lies within one segment, for the peer ``asker``.
 
-        Without ``fetch`` only what is on disk, or flows already, and not from
-        the asker; nothing is asked of anybody. With it, the segment is fetched,
-        at once and beyond what is fetched for this node; of a blob that no
-        client here has asked for, that segment and no more. Returns when the
-        size of the blob is known. ``size`` is what the asker believes it to be;
-        only an answer's is believed.
+        ``span`` may end behind the blob. Without ``fetch`` only what is on disk,
+        or flows already, and not from the asker; nothing is asked of anybody.
+        With it, the segment is fetched, at once and beyond what is fetched for
+        this node; of a blob that no client here has asked for, that segment
+        and no more. Returns when the size of the blob is known. ``size`` is
+        what the asker believes it to be; only an answer's is believed.
 
-        None: not a byte of it is here; the blob has no such bytes; or they come
-        from the asker itself. Raises UpstreamFailure; StoreFailure, and of it
+        None: it is not here; the blob has no such bytes; or they come from the
+        asker itself. Raises UpstreamFailure; StoreFailure, and of it
         NoRoom when there is no place or room for it (never a wait in line).
         Cancelling gives the demand up.
         """
@@ -219,7 +220,7 @@ class Fills:
         self._start(digest, fill)
         return await lending
 
-    async def holds(self, digest: Digest, span: Span, asker: str) -> int | None:
+    async def holds(self, digest: Digest, span: Span, asker: str = "") -> int | None:
         """The blob's size in bytes, if ``lend`` without ``fetch`` would lend ``span``.
 
         Nothing is begun. Raises StoreFailure.
@@ -229,7 +230,7 @@ class Fills:
             return self._flights[digest].total if fill.lending.has(span, asker) else None
         size = self._store.blob_size(digest)
         if size is not None:
-            return size if span.stop <= size else None
+            return size if begins_in(span, size) else None
         known = await self._store.peek_partial(digest)
         return known.total if known is not None and _has(known, span) else None
 
@@ -264,7 +265,7 @@ class Fills:
 
 def _stored(blob: Readable, span: Span) -> Loan | None:
     loan = StoredLoan(blob)
-    if span.stop <= loan.total:
+    if begins_in(span, loan.total):
         return loan
     loan.close()
     return None
@@ -272,7 +273,9 @@ def _stored(blob: Readable, span: Span) -> Loan | None:
 
 def _has(known: Known, span: Span) -> bool:
     total = known.total
-    return total is not None and span.stop <= total and segment_of(span.start) in known.segments
+    if total is None or not begins_in(span, total):
+        return False
+    return total == 0 or segment_of(span.start) in known.segments
 
 
 def _differ(ours: Mapping[int, tuple[int, ...]], right: Mapping[int, tuple[int, ...]]) -> bool:

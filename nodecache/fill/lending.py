@@ -110,9 +110,9 @@ class Lending:
         try:
             await self._flight.sized()
             total = self._flight.total
-            if total is None or span.stop > total:
+            if total is None or not begins_in(span, total):
                 return None
-            if not self._demand.local:
+            if not self._demand.local and total:
                 await self._landing.reserve_segment(segment, total)
             if self.crew is not None:
                 self.crew.serve_peers()
@@ -148,16 +148,28 @@ class Lending:
     # How it stands with a span.
 
     def has(self, span: Span, asker: str) -> bool:
-        """Whether bytes of ``span`` are here, or flow, and not from ``asker``."""
+        """Whether all of ``span`` is here, or the rest of it flows, and not from ``asker``."""
         total = self._flight.total
-        if self._flight.status is Status.ASKING or total is None or span.stop > total:
+        if self._flight.status is Status.ASKING or total is None or not begins_in(span, total):
             return False
         if self.crew is None or not self._flight.joinable:
             return False
-        if self.crew.accepted.covered_from(span.start) > span.start:
+        if self._is_here(span):
             return True
-        pours = [each.pour for each in self._at(segment_of(span.start)) if each.pour is not None]
-        return any(pour.peer != asker for pour in pours)
+        segment = segment_of(span.start)
+        if self._comes_from(asker, segment):
+            return False
+        # One that only asks may well be asking the asker, as long as nothing of it came.
+        begun = self.crew.accepted.covered_from(span.start) > span.start
+        return any(begun or each.pour is not None for each in self._at(segment))
+
+    def _is_here(self, span: Span) -> bool:
+        """Whether all that the blob has of ``span`` has come; it may yet wait for the disk."""
+        total = self._flight.total
+        if self.crew is None or total is None:
+            return False
+        stop = max(span.start, min(span.stop, total))
+        return self.crew.accepted.contains(Span(span.start, stop))
 
     def _at(self, segment: int) -> list[Worker]:
         """Who fetches ``segment``; a stream is for all of them."""
@@ -172,16 +184,22 @@ class Lending:
 
     def _is_under_way(self, span: Span) -> bool:
         segment = segment_of(span.start)
-        if segment in self._demand or self._at(segment):
-            return True
-        return self.crew is not None and self.crew.accepted.contains(span)
+        return segment in self._demand or bool(self._at(segment)) or self._is_here(span)
 
     def _alive(self, span: Span) -> bool:
         """See ``Loan.alive``."""
-        if self.crew is None or self._flight.status is Status.FAILED:
+        if self._flight.status is Status.FAILED:
             return False
-        if self.crew.accepted.contains(span):
+        if self._is_here(span):
             return True
         return any(
             each.pour is None or each.pour.peer is None for each in self._at(segment_of(span.start))
         )
+
+
+def begins_in(span: Span, total: int) -> bool:
+    """Whether a blob of ``total`` bytes has the first of ``span``; the empty one has none to miss.
+
+    Whoever does not know the size asks for more than there is.
+    """
+    return span.start < total or span.start == total == 0
