@@ -28,7 +28,7 @@ from nodecache.peerwire.frames import (
     head,
 )
 
-NOISE = random.Random(5).randbytes(3 * MIB)
+NOISE = random.Random(5).randbytes(4 * MIB)
 
 
 def frame(kind: int, payload: bytes = b"") -> bytes:
@@ -69,10 +69,16 @@ def decoded(span: Span, *pieces: bytes) -> tuple[bytes, list[FrameEvent]]:
     return bytes(out), others
 
 
-@settings(max_examples=40)
+#: Most of them near a place where blocks are cut.
+OFFSETS = st.builds(
+    lambda at, off: max(0, at * MIB + off), st.integers(0, 2), st.integers(-300, 300)
+)
+
+
+@settings(max_examples=60)
 @given(
-    st.integers(0, 2 * MIB),
-    st.integers(0, MIB),
+    OFFSETS | st.integers(0, 2 * MIB),
+    st.sampled_from([MIB, MIB - 1, MIB // 2]) | st.integers(0, MIB - 300),
     st.lists(st.integers(1, MIB + 7) | st.integers(1, 40_000), min_size=1, max_size=4),
     st.lists(st.integers(1, 300_000) | st.integers(1000, 9000), min_size=1, max_size=4),
     st.lists(st.sampled_from(["alive", "sum", "none"]), min_size=1, max_size=5),
@@ -117,6 +123,12 @@ def test_the_sums_of_blocks_are_cut_at_the_blobs_own_offsets() -> None:
     first, second = NOISE[MIB - 3 : MIB], NOISE[MIB : 2 * MIB]
     last = NOISE[2 * MIB : span.stop]
     assert sent == data(first) + summed(first) + data(second) + summed(second) + data(last)
+
+
+def test_a_piece_over_a_cut_is_sent_once() -> None:
+    span = Span(MIB - 3, MIB + 4)
+    sent = b"".join(Encoder(span).data(b"abcdefg"))
+    assert sent == data(b"abc") + summed(b"abc") + data(b"defg")
 
 
 def test_an_empty_blob_is_its_end() -> None:

@@ -73,7 +73,7 @@ class Encoder:
         done = 0
         while done < len(piece):
             room = CHECKSUM_BLOCK - self._at % CHECKSUM_BLOCK
-            part = piece if len(piece) <= room else piece[done : done + room]
+            part = piece if not done and len(piece) <= room else piece[done : done + room]
             self._crc = crc32(part, self._crc)
             self._at += len(part)
             self._unsummed += len(part)
