@@ -268,10 +268,10 @@ class ClusterCase(SynchronousTestCase):
     def make(self, count: int) -> list[Node]:
         for number in range(count):
             name = f"n{number}"
-            self.nodes[name] = self.node(name)
+            self.nodes[name] = self.make_node(name)
         return list(self.nodes.values())
 
-    def node(self, name: str) -> Node:
+    def make_node(self, name: str) -> Node:
         store = FakeStore()
         node = Node(
             name,
@@ -284,10 +284,10 @@ class ClusterCase(SynchronousTestCase):
             Asking(),
             [],
         )
-        node.cache = self.cache(node)
+        node.cache = self.make_cache(node)
         return node
 
-    def cache(self, node: Node, policy: Policy | None = None) -> Cache:
+    def make_cache(self, node: Node, policy: Policy | None = None) -> Cache:
         """A new cache for the node, as after a restart."""
 
         class Only:

@@ -210,7 +210,7 @@ class FakeFlight:
 
     def __init__(self, fills: FakeFills, digest: Digest) -> None:
         self.digest = digest
-        self.total: int | None = None
+        self.total = fills.total
         self.failure: Failure | None = None
         self.readers: list[FakeReadable] = []
         self._fills = fills
@@ -227,11 +227,15 @@ class FakeFlight:
 
 
 class FakeFills:
-    """``refusal`` is what ``start`` raises, ``failure`` what ``opened`` of new flights does."""
+    """``refusal`` is what ``start`` raises, ``failure`` what ``opened`` of new flights does.
+
+    ``total`` is the size of new flights, as far as known.
+    """
 
     def __init__(self) -> None:
         self.flights: dict[Digest, FakeFlight] = {}
         self.starts: list[tuple[Repository, Digest, int | None]] = []
+        self.total: int | None = None
         self.refusal: Failure | None = None
         self.failure: Failure | None = None
         self.starting = Held()

@@ -326,7 +326,7 @@ class FailingHubTests(TagCase):
         self.assertEqual(owner.store.tag_entries[ALPINE, LATEST], entry)
         for each in self.all:
             each.store.tag_entries.pop((ALPINE, LATEST), None)
-            each.cache = self.cache(each)
+            each.cache = self.make_cache(each)
         owner.store.tag_entries[ALPINE, LATEST] = entry
         owner.store.blobs[digest_of(b"new")] = b"new"
         self.hub_fails()

@@ -145,6 +145,7 @@ class Lending:
             flight = await self._fills.start(question.repository, digest, question.size)
             reader = flight.reader()
             try:
+                await flight.opened()
                 await _read_through(reader)
             finally:
                 reader.close()
