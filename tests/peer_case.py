@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 
-from nodecache.admission import Admission
 from nodecache.byteranges import Span
 from nodecache.events import PeerAnswered
 from nodecache.membership import Address, Peer
@@ -25,6 +24,7 @@ from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion, Mode
 from nodecache.peerwire.signing import Asked, proven, sign, signature_of
 from nodecache.reference import Digest, Reference, Repository
 from nodecache.web import PeerSite
+from tests.fakes_admission import FakeAdmission
 from tests.fakes_disk import InlinePool
 from tests.fakes_peer_registry import FakePeerRegistry
 from tests.loopback import WALL, Client, LoopbackCase, Reply, reactor, request, until
@@ -91,7 +91,7 @@ class PeerCase(LoopbackCase):
         self.members = FakeMembers()
         self.secrets = [SECRET]
         self.warmed: list[tuple[Repository, Reference, str]] = []
-        self.admission = Admission(self.limits)
+        self.admission = FakeAdmission()
         self.pool: Any = InlinePool()
         self.wall = WALL
         super().setUp()
@@ -122,8 +122,7 @@ class PeerCase(LoopbackCase):
         super().check_for_leaks()
         self.assertEqual([loan.closed for loan in self.peers.loans], [1] * len(self.peers.loans))
         self.assertEqual(self.site.held(), (0, 0, 0))
-        self.assertEqual(self.admission._started, {})
-        self.assertEqual(self.admission._waiting, {})
+        self.assertEqual((self.admission.taken, self.admission.waiting), ([], []))
         self.assertEqual([call for call in self.clock.getDelayedCalls() if call.active()], [])
 
     # Asking.

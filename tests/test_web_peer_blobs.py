@@ -222,7 +222,7 @@ class GrowingTests(PeerCase):
         self.assertFalse(client.closed)
         client.send(self.signed("/peer/v1/status").raw)
         await until(lambda: len(client.replies()) == 2)
-        self.assertEqual(self.admission.holders(f"{self.digest}/0"), ())
+        self.assertEqual(self.admission.completed, [])
 
     async def test_a_failure_of_ours_is_told_as_an_error(self) -> None:
         blob = self.growing()
@@ -328,7 +328,7 @@ class SlowPeerTests(PeerCase):
             self.clock.advance(PEER_STALL / 15)
         (told,) = await self.answered()
         self.assertEqual(told.outcome, "timeout")
-        self.assertEqual(self.admission._started, {})
+        self.assertEqual(self.admission.taken, [])
         client.go_on_reading()
         await client.hung_up()
         self.assertFalse(client.reply.whole)
@@ -399,7 +399,7 @@ class CutTests(PeerCase):
             client.leave()
             await self.answered(number)
             self.assertEqual(self.peers.open_loans, 0)
-            self.assertEqual(self.admission._started, {})
+            self.assertEqual(self.admission.taken, [])
         self.assertEqual({each.outcome for each in self.told(PeerAnswered)}, {"cut"})
 
     async def test_the_node_stops_in_the_middle(self) -> None:
