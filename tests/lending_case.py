@@ -33,6 +33,10 @@ class Borrower(Client):
         super().__init__(loan.readable, Span(min(wanted.start, stop), stop), **more)
         self.loan = loan
 
+    def go(self) -> Borrower:
+        super().go()
+        return self
+
     def leave(self) -> None:
         super().leave()
         self.loan.close()
@@ -106,9 +110,7 @@ class LendingCase(FlightCase):
         """A peer that reads on by itself."""
         loan = self.lent(digest, span, **more)
         assert loan is not None, "nothing was lent"
-        borrower = Borrower(loan, span)
-        borrower.go()
-        return borrower
+        return Borrower(loan, span).go()
 
     def holding(self, digest: Digest, span: Span, asker: str = "p9") -> int | None:
         return self.run_now(self.fills.holds(digest, span, asker))

@@ -41,7 +41,7 @@ class Staff:
     ) -> None:
         self.most = 0
         self._width = 1
-        self._pressed = False
+        self._pressed = self._hiring = False
         self._flight = flight
         self._line = tools.connections
         self._limit = tools.limits.connections_per_blob
@@ -95,8 +95,15 @@ class Staff:
 
     def refill(self) -> None:
         """Hire what lacks of the width, as far as there are places and work."""
-        while 0 < self.regulars < self._width and self._may_hire():
-            self.add(self._regular(place=True))
+        if self._hiring:
+            # One that is being hired looks whether more are needed: so does the loop below.
+            return
+        self._hiring = True
+        try:
+            while 0 < self.regulars < self._width and self._may_hire():
+                self.add(self._regular(place=True))
+        finally:
+            self._hiring = False
 
     def _may_hire(self) -> bool:
         return not self._pressed and self._work() and self._line.enter_now()
