@@ -153,19 +153,21 @@ class ClusterCase(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(made.stop()))
         return made
 
-    async def cluster(self, count: int, **given: Any) -> list[Member]:
-        """All of them up, and known to each other."""
-        addresses = [Address("127.0.0.1", free_port()) for _ in range(count)]
+    async def cluster(
+        self, count: int, beside: Sequence[Address] = (), **given: Any
+    ) -> list[Member]:
+        """All of them up, and known to each other; ``beside`` are other peers that all know."""
+        addresses = [Address("127.0.0.1", free_port()) for _ in range(count)] + list(beside)
         self.members = [self.member(index, addresses, **given) for index in range(count)]
         await gathered([member.start() for member in self.members])
-        await self.acquainted(*self.members)
+        await self.acquainted(*self.members, more=len(beside))
         return self.members
 
-    async def acquainted(self, *members: Member) -> None:
-        """Until each of them asks all the others."""
-        await until(reactor, lambda: all(m.known() == len(members) - 1 for m in members))
+    async def acquainted(self, *members: Member, more: int = 0) -> None:
+        """Until each of them asks all the others, and ``more`` peers that are none of them."""
+        others = len(members) - 1 + more
+        await until(reactor, lambda: all(m.known() == others for m in members))
 
-    def upstream_blobs(self, digest: str | None = None) -> int:
-        """Requests for blobs' bytes that the CDN answered."""
-        seen = [each for each in self.hub.cdn.requests if each.method == "GET"]
-        return len([each for each in seen if digest is None or digest[7:] in each.path])
+    def crossed(self) -> int:
+        """Bytes of blobs that the CDN sent."""
+        return sum(each.sent for each in self.hub.cdn.requests)

@@ -28,8 +28,8 @@ class Herd(ClusterCase):
         pulled = await gathered([node.pull(image) for node in nodes])
         assert pulled == [layers] * count
         registry = self.hub.registry
-        assert registry.count(method="HEAD", kind="manifest") == 1
-        assert registry.count(method="GET", kind="manifest") == 1
+        assert registry.count(method="HEAD", kind="manifest", status=200) == 1
+        assert registry.count(method="GET", kind="manifest", status=200) == 1
         crossed = sum(each.sent for each in self.hub.cdn.requests)
         assert crossed <= 1.05 * sum(map(len, layers)), crossed
         came = [e for node in nodes for e in node.told(PeerBytes) if e.direction == "in"]

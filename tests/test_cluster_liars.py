@@ -1,0 +1,151 @@
+"""One peer of a cluster that lies, in every way there is: every pull ends with the right bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+
+from nodecache.events import PeerAsked, PeerFailed, PeerSuspected, Repaired, Unexpected
+from nodecache.limits import SEGMENT
+from nodecache.membership import Address
+from nodecache.rendezvous import Roster
+from tests.cluster_case import SECRET, ClusterCase, Member, free_port, gathered
+from tests.fakes_client import until
+from tests.fakes_peer import LIES, LyingPeer, digest_of
+
+LIAR = "liar"
+IDS = (LIAR, "node0", "node1")
+
+
+def owned_by(node: str, size: int, ids: tuple[str, ...] = IDS) -> bytes:
+    """Random bytes of a blob of which ``node`` owns the first segment."""
+    ranking = Roster(ids)
+    while True:
+        data = os.urandom(64)
+        data += bytes(size - len(data))
+        if ranking.rank(f"sha256:{hashlib.sha256(data).hexdigest()}/0", 1) == (node,):
+            return data
+
+
+def segments_asked(liar: LyingPeer) -> set[int]:
+    """Those of which it was asked for bytes."""
+    asked = [heard for heard in liar.heard if heard.what == "blob" and heard.method == "GET"]
+    starts = [heard.headers["range"].removeprefix("bytes=").partition("-")[0] for heard in asked]
+    return {int(start) // SEGMENT for start in starts}
+
+
+class Liars(ClusterCase):
+    """Two honest nodes and one liar, which owns the layer that is pulled."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.liar = LyingPeer(LIAR, secrets=(SECRET.encode(),))
+        self.address = self.liar.listen(_reactor)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.liar.stop()))
+
+    def run_lie(self, name: str, what: str) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._lie(name, what))
+
+    async def _lie(self, name: str, what: str) -> None:
+        layer = owned_by(LIAR, SEGMENT + 1000)
+        image = self.hub.add_image("library/app", "latest", [layer])
+        nodes = await self.cluster(2, [self.address])
+        self.liar.blobs[digest_of(layer)] = layer
+        self.liar.lie(name, what=what)
+        pulled = await gathered([self.served(node, image) for node in nodes])
+        assert pulled == [[layer], [layer]]
+        assert [heard for heard in self.liar.heard if heard.what == what], "it was never asked"
+        for node in nodes:
+            assert node.told(Unexpected) == []
+
+    async def served(self, node: Member, image: Any) -> list[bytes]:
+        """Pull as a runtime does, which tries again when a body was broken off."""
+        for _ in range(4):
+            try:
+                return await node.pull(image)
+            except AssertionError as broken:
+                last = broken
+        raise last
+
+
+def _add_tests() -> None:
+    """A test for each lie about blobs, and for each about manifests."""
+    for name in LIES:
+        for what in ("blob", "manifest"):
+
+            def test(self: Liars, name: str = name, what: str = what) -> Deferred[None]:
+                return self.run_lie(name, what)
+
+            title = f"test_{what}_{name.replace('-', '_')}"
+            test.__name__ = title
+            setattr(Liars, title, test)
+
+
+_add_tests()
+
+
+class Corrupt(ClusterCase):
+    """Wrong bytes with right sums: only the digest can tell, and then by segment."""
+
+    def test_the_corrupting_peer_is_found_and_costs_the_cluster_one_refetch(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._corrupt())
+
+    async def _corrupt(self) -> None:
+        liar = LyingPeer(LIAR, secrets=(SECRET.encode(),))
+        address = liar.listen(_reactor)
+        self.addCleanup(lambda: Deferred.fromCoroutine(liar.stop()))
+        ids = (LIAR, *(f"node{index}" for index in range(4)))
+        layer = owned_by(LIAR, 2 * SEGMENT, ids)
+        image = self.hub.add_image("library/app", "latest", [layer])
+        nodes = await self.cluster(4, [address])
+        liar.blobs[digest_of(layer)] = layer
+        liar.lie("wrong-bytes", what="blob")
+
+        async def pull(node: Member) -> list[bytes]:
+            for _ in range(5):
+                try:
+                    return await node.pull(image)
+                except AssertionError as broken:
+                    last = broken
+            raise last
+
+        assert await gathered([pull(node) for node in nodes]) == [[layer]] * 4
+        await until(_reactor, lambda: bool(liar.suspected))
+        told = {segment for _, sums in liar.suspected for segment in sums}
+        assert told <= segments_asked(liar)
+        suspected = {e.peer for node in nodes for e in node.told(PeerSuspected)}
+        assert suspected == {LIAR}
+        assert {e.outcome for node in nodes for e in node.told(Repaired)} == {"right"}
+        # One copy for those who were deceived together, and what was fetched before it.
+        assert self.crossed() <= 2.05 * len(layer) + 10_000, self.crossed()
+
+
+def started(work: Coroutine[Any, Any, None]) -> Deferred[None]:
+    return Deferred.fromCoroutine(work)
+
+
+class Strangers(ClusterCase):
+    def test_a_node_of_another_cluster_shares_nothing_and_breaks_nothing(self) -> Deferred[None]:
+        return started(self._strangers())
+
+    async def _strangers(self) -> None:
+        other = self.folder / "other"
+        other.write_text("the secret of quite another cluster\n")
+        layer = os.urandom(SEGMENT + 7)
+        image = self.hub.add_image("library/app", "latest", [layer])
+        addresses = [Address("127.0.0.1", free_port()) for _ in range(2)]
+        first = self.member(0, addresses)
+        second = self.member(1, addresses, peer_secret_file=str(other))
+        await gathered([first.start(), second.start()])
+        both = (first, second)
+        await until(_reactor, lambda: all(node.told(PeerAsked) for node in both))
+        assert await gathered([node.pull(image) for node in both]) == [[layer]] * 2
+        assert all(node.known() == 0 for node in both)
+        kinds = {e.outcome for node in both for e in node.told(PeerAsked)}
+        assert "stranger" in kinds
+        assert {e.kind for node in both for e in node.told(PeerFailed)} <= {"stranger", "refused"}
