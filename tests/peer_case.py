@@ -200,6 +200,10 @@ class PeerCase(LoopbackCase):
         reply = await self.answer(sent)
         return decode_blob_answer(reply.status, fields_of(reply.headers))
 
+    async def received(self, client: Client, size: int) -> None:
+        """Until ``client`` has so many bytes in all."""
+        await until(lambda: len(client.received) >= size)
+
     # Understanding.
 
     def frames(self, client: Client, span: Span) -> list[FrameEvent]:

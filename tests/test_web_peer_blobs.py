@@ -153,6 +153,11 @@ class GrowingTests(PeerCase):
         await until(client.replies)
         return client
 
+    async def reaches(self, client: Client, stop: int) -> None:
+        """Until the bytes as far as ``stop`` are there, with their sums."""
+        await until(lambda: len(payload(self.frames(client, FIRST))) >= stop)
+        self.assert_same(payload(self.frames(client, FIRST)), SMALL[:stop])
+
     def alive(self, client: Client) -> int:
         return sum(isinstance(event, Alive) for event in self.frames(client, FIRST))
 
@@ -162,7 +167,7 @@ class GrowingTests(PeerCase):
         for stop in (1000, 1001, 70_000, len(SMALL)):
             if stop > blob.present:
                 blob.append(SMALL[blob.present : stop])
-            await until(lambda stop=stop: payload(self.frames(client, FIRST)) == SMALL[:stop])
+            await self.reaches(client, stop)
         await client.whole()
 
     async def test_while_nothing_comes_the_peer_is_told_that_we_live(self) -> None:
@@ -172,7 +177,7 @@ class GrowingTests(PeerCase):
         for _ in range(4):
             before = len(client.received)
             self.clock.advance(self.timeouts.peer_alive)
-            await until(lambda before=before: len(client.received) > before)
+            await self.received(client, before + 1)
         # Several in one go are one event.
         self.assertTrue(self.alive(client))
         blob.append(SMALL[1000:])
@@ -290,7 +295,12 @@ class DiskTests(PeerCase):
     async def test_a_loan_is_held_until_the_thread_that_reads_it_is_done(self) -> None:
         self.site._uplink.read_cached = lambda *_args: None
         reads: list[Deferred[Any]] = []
-        self.pool.run = lambda _job: reads.append(Deferred()) or reads[-1]
+
+        def run(_job: object) -> Deferred[Any]:
+            reads.append(Deferred())
+            return reads[-1]
+
+        self.pool.run = run
         digest = self.peers.add_blob(self.whole(SMALL), SMALL)
         for outcome in (SMALL[:10], OSError("too late")):
             client = await self.begin_asking(self.asking(question(digest, FIRST)))
@@ -395,7 +405,7 @@ class CutTests(PeerCase):
         cuts = [1, 100, 500, 100_000, 1_000_000, 5_000_000]
         for number, size in enumerate(cuts, 1):
             client = await self.begin_asking(self.asking(question(digest, Span(0, SEGMENT))))
-            await until(lambda size=size, client=client: len(client.received) >= size)
+            await self.received(client, size)
             client.leave()
             await self.answered(number)
             self.assertEqual(self.peers.open_loans, 0)

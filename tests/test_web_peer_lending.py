@@ -17,6 +17,7 @@ from nodecache.peerwire.answers import (
     Denied,
     Elsewhere,
     Fetching,
+    Refusal,
     UpstreamAbsent,
     UpstreamBroken,
 )
@@ -73,7 +74,7 @@ class RefusalTests(LendingCase):
         self.assertEqual(self.admission.asked, 0)
 
     async def test_every_refusal_is_told_as_it_is(self) -> None:
-        refusals = {
+        refusals: dict[Refusal, str] = {
             Absent(): "absent",
             Denied("no room"): "denied",
             UpstreamAbsent(UpstreamKind.NOT_FOUND, "no such blob", 404): "upstream_absent",
@@ -308,7 +309,7 @@ class FetchTests(LendingCase):
             await hold
             return Absent()
 
-        self.peers.peer_blob = slow  # type: ignore[method-assign]
+        self.peers.peer_blob = slow  # type: ignore[assignment,method-assign]
         client = await self.begin_asking(self.asking(question(digest, SPAN)))
         await until(lambda: self.site.held()[2])
         self.clock.advance(self.timeouts.peer_patience)
@@ -320,7 +321,7 @@ class FetchTests(LendingCase):
 class DefectTests(LendingCase):
     async def test_a_defect_is_a_clean_500_and_one_event(self) -> None:
         digest = self.peers.add_blob(self.whole(DATA), DATA)
-        self.peers.blobs[digest] = ZeroDivisionError("a defect")  # type: ignore[assignment]
+        self.peers.blobs[digest] = ZeroDivisionError("a defect")
         for mode in Mode:
             reply = await self.answer(self.asking(question(digest, SPAN, mode)))
             self.assertEqual((reply.status, reply.header("Nodecache-Answer")), (500, "defect"))
@@ -344,7 +345,7 @@ class DefectTests(LendingCase):
 
     async def test_a_search_that_is_cancelled_elsewhere_is_a_defect_and_no_silence(self) -> None:
         digest = self.peers.add_blob(self.whole(DATA), DATA)
-        self.peers.blobs[digest] = CancelledError()  # type: ignore[assignment]
+        self.peers.blobs[digest] = CancelledError()
         reply = await self.answer(self.asking(question(digest, SPAN)))
         self.assertEqual(reply.status, 500)
 
@@ -409,14 +410,14 @@ class LeavingTests(LendingCase):
 class TicketTests(LendingCase):
     async def test_places_are_given_back_once_whenever_the_connection_is_cut(self) -> None:
         """Cut before, in and behind the line, the search, and the body."""
-        self.peers.fetched = Deferred()
+        fetched = self.peers.fetched = Deferred()
         digest = self.peers.add_blob(self.whole(DATA), DATA, here=False)
         asked = attrs.evolve(question(digest, SPAN), mode=Mode.MAY_FETCH)
         for wait in range(12):
             client = await self.begin_asking(self.asking(asked))
             await turns(wait)
             if wait == 8:
-                self.peers.fetched.callback(None)
+                fetched.callback(None)
                 self.peers.fetched = None
             client.leave()
             await until(lambda: not self.site.channels)
