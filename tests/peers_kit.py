@@ -78,13 +78,13 @@ class PeersCase(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(liar.stop()))
         return liar
 
-    def start_peers(self, **changed: Any) -> Peers:
+    def start_peers(self, clock: Any = reactor, **changed: Any) -> Peers:
         timeouts = attrs.evolve(self.timeouts, **changed)
         here = Peer(ME, (Address("127.0.0.1", 1),))
         self.membership = Membership(here, timeouts, "0.0")
         peers = Peers(
             ME,
-            reactor,
+            clock,
             self.membership,
             self.secrets,
             self.wall,

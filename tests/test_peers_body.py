@@ -67,15 +67,14 @@ class PeerBodyTests(SynchronousTestCase):
         assert isinstance(failure.value, PeerFailure)
         return failure.value.problem
 
-    def test_a_whole_span_ends_with_its_last_frame_and_keeps_the_connection(self) -> None:
+    def test_a_whole_span_keeps_the_connection(self) -> None:
         done = self.start()
         self.comes(self.encoder.data(NOISE))
         self.assertEqual(self.received(), NOISE)
         self.assertNoResult(done)
         self.comes(self.encoder.end())
-        self.successResultOf(done)
-        self.assertEqual((self.over, self.reply.aborted), ([2 * MIB], 0))
         self.ends()
+        self.successResultOf(done)
         self.body.stop()
         self.assertEqual((self.over, self.reply.aborted), ([2 * MIB], 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -85,12 +84,19 @@ class PeerBodyTests(SynchronousTestCase):
         facts = (body.start, body.stop_at, body.total, body.ranged, body.peer, body.answer.total)
         self.assertEqual(facts, (0, 2 * MIB, 2 * MIB, True, "two", 2 * MIB))
 
-    def test_more_behind_the_end_costs_the_connection_and_nothing_else(self) -> None:
-        done = self.start()
-        self.comes(self.encoder.data(NOISE) + self.encoder.end())
-        self.successResultOf(done)
-        self.comes([b"more"])
-        self.assertEqual((self.reply.aborted, self.blamed), (1, []))
+    def test_whatever_follows_a_whole_span_makes_no_difference_to_it(self) -> None:
+        for follows in (
+            lambda: self.comes([b"more"]),
+            lambda: self.ends(ResponseFailed([])),
+            lambda: self.clock.advance(1.5),
+        ):
+            self.setUp()
+            done = self.start()
+            self.comes(self.encoder.data(NOISE) + self.encoder.end())
+            follows()
+            self.successResultOf(done)
+            self.assertEqual((self.over, self.blamed), ([2 * MIB], []))
+            self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_body_that_ends_without_its_end_is_cut(self) -> None:
         for reason in (ResponseDone(), ResponseFailed([])):
@@ -117,6 +123,7 @@ class PeerBodyTests(SynchronousTestCase):
             self.comes(self.encoder.alive())
         self.assertEqual(self.given, [b""] * 10)
         self.comes(self.encoder.data(NOISE) + self.encoder.end())
+        self.ends()
         self.successResultOf(done)
 
     def test_a_sender_that_only_lives_is_given_up(self) -> None:
@@ -195,6 +202,7 @@ class PeerBodyTests(SynchronousTestCase):
 
         done = self.body.deliver(take)
         self.comes(self.encoder.data(NOISE) + self.encoder.end())
+        self.ends()
         self.successResultOf(done)
         self.assertEqual(self.received(), NOISE)
         self.assertFalse(self.reply.transport.paused)
@@ -221,5 +229,6 @@ class PeerBodyTests(SynchronousTestCase):
         self.clock.advance(300)
         self.assertNoResult(done)
         self.comes(self.encoder.data(NOISE) + self.encoder.end())
+        self.ends()
         self.successResultOf(done)
         self.assertEqual(self.blamed, [])

@@ -62,7 +62,7 @@ class PeerBody(BlobBody):
         self._done: Deferred[None] | None = None
         self._given = 0
         self._given_at = 0.0
-        self._paused = self._giving = self._over = False
+        self._paused = self._giving = self._whole = self._over = False
 
     @property
     def answer(self) -> Bytes:
@@ -121,7 +121,9 @@ class PeerBody(BlobBody):
 
     def _take(self, data: bytes) -> None:
         if self._over:
-            self._stream.stop()
+            return
+        if self._whole:
+            self._succeeded()
             return
         try:
             events = self._decoder.feed(data)
@@ -154,7 +156,9 @@ class PeerBody(BlobBody):
             if isinstance(item, bytes):
                 self._give(item)
             elif isinstance(item, Ended):
-                self._whole()
+                # The end of the answer follows, and with it the connection
+                # can be used again; whatever else does makes no difference.
+                self._whole = True
             else:
                 self._failed(PeerKind.ERROR, f"it broke off: {item.message}", blame=False)
         self._giving = False
@@ -169,20 +173,24 @@ class PeerBody(BlobBody):
 
     # The end
 
-    def _whole(self) -> None:
-        """The span is whole. The connection is kept if nothing but its end follows."""
+    def _succeeded(self) -> None:
         done = self._done
-        self._end(keep=True)
+        self._end()
         assert done is not None
         done.callback(None)
 
     def _ended(self, _result: None) -> None:
-        if not self._over:
+        if self._whole:
+            self._succeeded()
+        elif not self._over:
             self._failed(PeerKind.CUT, f"the body ended after {self._given} bytes")
 
     def _broken(self, reason: Reason) -> None:
         error = reason.value
         if self._over or not isinstance(error, UpstreamFailure):
+            return
+        if self._whole:
+            self._succeeded()
             return
         silent = error.kind is UpstreamKind.TIMEOUT
         self._failed(PeerKind.TIMEOUT if silent else PeerKind.CUT, error.message)
@@ -193,9 +201,9 @@ class PeerBody(BlobBody):
         assert done is not None
         done.errback(self._fail(kind, words, blame))
 
-    def _end(self, *, keep: bool = False) -> None:
+    def _end(self) -> None:
         self._over = True
+        self._whole = False
         self._waiting.clear()
-        if not keep:
-            self._stream.stop()
+        self._stream.stop()
         self._told(self._given)
