@@ -285,6 +285,34 @@ class FailingHubTests(TagCase):
         self.assertEqual(self.spent(), [])
         self.assertEqual({mode for *_, mode in self.questions()}, {"only-if-have"})
 
+    def test_a_hub_that_hangs_leaves_time_for_what_others_remember(self) -> None:
+        holder, node, *_ = self.all
+        self.pulled_by(holder, node)
+        self.clock.advance(self.tag_ttl)
+        self.hub.held["HEAD"].holding = True
+        for peers_hang in (False, True):
+            for other in self.all:
+                other.silent = peers_hang and other is not node
+            client = self.ask(node)
+            self.clock.pump([0.1] * 99)
+            result = self.successResultOf(client)
+            self.assertEqual((result.digest, result.source), (OLD.digest, Source.STALE))
+
+    def test_offline_sizes_and_listings_are_misses(self) -> None:
+        node, holder, *_ = self.all
+        node.set_policy(offline=True)
+        layer = digest_of(b"layer")
+        for work in (
+            node.cache.blob_head(ALPINE, layer),
+            node.cache.tags(ALPINE, None, None),
+            node.cache.referrers(ALPINE, OLD.digest, None),
+        ):
+            self.failureResultOf(self.start(work), OfflineMiss)
+        holder.store.blobs[layer] = b"layer"
+        head = self.successResultOf(self.start(node.cache.blob_head(ALPINE, layer)))
+        self.assertEqual(head.size, 5)
+        self.assertEqual(self.spent(), [])
+
     def test_what_no_node_has_is_a_miss_of_the_offline_node(self) -> None:
         node = self.all[0]
         node.set_policy(offline=True)

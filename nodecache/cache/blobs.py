@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
 from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hints import SizeHints
 from nodecache.cache.lenient import if_possible
-from nodecache.cache.ports import BlobShelf, Fills, Flight
+from nodecache.cache.ports import BlobShelf, Flight
+from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
 from nodecache.events import Coalesced, DiskFailed, Source
 from nodecache.failures import (
@@ -22,7 +22,7 @@ from nodecache.failures import (
 )
 from nodecache.reference import Digest, Repository
 from nodecache.results import BlobHead, BlobResult, PassThroughResult
-from nodecache.seams import Observe, Readable
+from nodecache.seams import Readable
 from nodecache.singleflight import SingleFlight, within
 
 
@@ -31,21 +31,18 @@ class Blobs:
 
     def __init__(
         self,
-        shelf: BlobShelf,
-        fills: Fills,
+        tools: Tools,
         gate: Gate,
         hints: SizeHints,
         is_manifest: Callable[[Digest], bool],
-        clock: IReactorTime,
-        observe: Observe,
     ) -> None:
-        self._shelf = shelf
-        self._fills = fills
+        self._shelf: BlobShelf = tools.shelves
+        self._fills = tools.fills
         self._gate = gate
         self._hints = hints
         self._is_manifest = is_manifest
-        self._clock = clock
-        self._observe = observe
+        self._clock = tools.clock
+        self._observe = observe = tools.observe
 
         def joined() -> None:
             observe(Coalesced(kind="blob"))
@@ -161,7 +158,7 @@ class Blobs:
                 self._gate.remember(subject, failure)
             named = self._hints.get(digest)
             if failure.kind is not UpstreamKind.WRONG or named is None:
-                raise
+                raise self._gate.told(subject, failure) from failure
             return named
         self._hints.learn(digest, size)
         return size

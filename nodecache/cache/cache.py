@@ -8,6 +8,7 @@ Theory of operation. Rooms, each with one question to answer::
     checks        one look upstream for what a tag means
     tags          is the tag's meaning fresh, and what is served if not?
     memories      what do this node and the others remember, while upstream fails?
+    recall        which of that can be pulled whole?
     completeness  can what a cached manifest names be had, while upstream fails?
     blobs         disk, a flight, or straight through?
     listings      tags/list and referrers
@@ -48,7 +49,9 @@ from nodecache.cache.memories import Memories
 from nodecache.cache.owning import Owner, Sharing
 from nodecache.cache.policy import Policy
 from nodecache.cache.ports import Alone, Fills, Others, Shelves, Upstreams
+from nodecache.cache.recall import Recall
 from nodecache.cache.tags import Tags
+from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
 from nodecache.events import Source
 from nodecache.failures import NameDenied, StoreFailure, UnknownNamespace
@@ -92,49 +95,32 @@ class Cache(Registry):
         self.policy = policy
         self._clock = clock
         self._timeouts = timeouts
+        tools = Tools(shelves, fills, lambda: self.policy, clock, wall, observe, limits, timeouts)
         hints = SizeHints()
         #: Bytes of a blob, as a manifest or an answer named them; None where none did.
         self.size_of = hints.get
         others: Others = sharing.others if sharing else Alone()
-        direct = Gate(sharing.direct, self._policy, clock, timeouts) if sharing else None
-        gate = Gate(upstreams, self._policy, clock, timeouts, others, direct)
-        self._gate = gate
+        direct = Gate(sharing.direct, tools) if sharing else None
+        self._gate = Gate(upstreams, tools, others, direct)
         self._entries = Entries(shelves, wall, observe)
-        self._manifests = Manifests(shelves, gate, self._entries, hints, clock, observe, limits)
-        memories = Memories(self._manifests, others, wall)
-        self._completeness = Completeness(shelves, fills, memories, others, gate, self._policy)
+        self._manifests = Manifests(tools, self._gate, self._entries, hints)
+        self._completeness, recall = self._for_failures(tools, others)
+        _, alone = self._for_failures(tools, Alone())
         self._tags = Tags(
-            self._entries,
-            self._manifests,
-            self._completeness,
-            gate,
-            memories,
-            self._policy,
-            clock,
-            wall,
-            observe,
+            tools, self._entries, self._manifests, self._completeness, self._gate, recall, alone
         )
-        self._blobs = Blobs(shelves, fills, gate, hints, self._manifests.is_here, clock, observe)
-        self._listings = Listings(shelves, gate, clock, wall, observe, timeouts)
+        self._blobs = Blobs(tools, self._gate, hints, self._manifests.is_here)
+        self._listings = Listings(tools, self._gate)
         #: What this node does for its peers, where it has any.
         self.owner: Owner | None = None
-        if sharing is not None and direct is not None:
-            self.owner = Owner(
-                shelves,
-                fills,
-                self._entries,
-                self._manifests,
-                direct,
-                sharing,
-                self._policy,
-                clock,
-                wall,
-                observe,
-                timeouts,
-            )
+        if sharing is not None:
+            self.owner = Owner(tools, self._entries, self._manifests, self._gate.direct, sharing)
 
-    def _policy(self) -> Policy:
-        return self.policy
+    def _for_failures(self, tools: Tools, others: Others) -> tuple[Completeness, Recall]:
+        """What decides on what is cached, while upstream fails."""
+        memories = Memories(self._manifests, others, tools.wall)
+        completeness = Completeness(tools, memories, others, self._gate)
+        return completeness, Recall(memories, completeness)
 
     def repository(self, name: str, namespace: str | None) -> Repository:
         """Raises UnknownNamespace, NameDenied, BadRequest(NAME)."""

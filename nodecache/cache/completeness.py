@@ -16,8 +16,9 @@ from nodecache.cache.descriptors import Child, Named
 from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hot import Known
 from nodecache.cache.memories import Memories
-from nodecache.cache.policy import Platform, Policy
-from nodecache.cache.ports import BlobShelf, Fills, Others
+from nodecache.cache.policy import Platform
+from nodecache.cache.ports import BlobShelf, Others
+from nodecache.cache.tools import Tools
 from nodecache.failures import BlobsMissing, StoreFailure
 from nodecache.reference import Digest, Repository
 
@@ -83,21 +84,13 @@ async def _any(_digests: Sequence[Digest]) -> bool:
 class Completeness:
     """Refuses cached manifests whose blobs can not be had, while upstream fails."""
 
-    def __init__(
-        self,
-        shelf: BlobShelf,
-        fills: Fills,
-        memories: Memories,
-        others: Others,
-        gate: Gate,
-        policy: Callable[[], Policy],
-    ) -> None:
-        self._shelf = shelf
-        self._fills = fills
+    def __init__(self, tools: Tools, memories: Memories, others: Others, gate: Gate) -> None:
+        self._shelf: BlobShelf = tools.shelves
+        self._fills = tools.fills
         self._memories = memories
         self._others = others
         self._gate = gate
-        self._policy = policy
+        self._policy = tools.policy
 
     async def require(self, subject: Subject, known: Known) -> None:
         """Raises BlobsMissing for what can not be pulled whole now."""

@@ -14,13 +14,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import attrs
-from twisted.internet.interfaces import IReactorTime
 
-from nodecache.cache.policy import Policy
 from nodecache.cache.ports import Alone, Others, Upstream, Upstreams
+from nodecache.cache.tools import Tools
 from nodecache.failures import Failure, OfflineMiss, UpstreamFailure, UpstreamKind
 from nodecache.freshness import Absences
-from nodecache.limits import Timeouts
 from nodecache.reference import Digest, Reference, Repository
 from nodecache.sharing.manifest_answers import ToldByPeer
 
@@ -61,27 +59,23 @@ class Subject:
 
 
 class Gate:
-    """``policy`` is read anew for each question.
-
-    ``direct`` is the gate before the upstreams without other nodes, where
+    """``direct`` is the gate before the upstreams without other nodes, where
     there are any: what upstream itself said is remembered there, for both.
     """
 
     def __init__(
         self,
         upstreams: Upstreams,
-        policy: Callable[[], Policy],
-        clock: IReactorTime,
-        timeouts: Timeouts,
+        tools: Tools,
         others: Others | None = None,
         direct: Gate | None = None,
     ) -> None:
+        self._upstreams = upstreams
+        self._policy = tools.policy
+        self._clock = tools.clock
+        self._timeouts = tools.timeouts
         self._others = others or Alone()
         self.direct = direct or self
-        self._upstreams = upstreams
-        self._policy = policy
-        self._clock = clock
-        self._timeouts = timeouts
         self.absences = Absences()
 
     @property
@@ -124,14 +118,6 @@ class Gate:
         known = self.absences.recall(subject, now)
         return known or self.direct.absences.recall(subject, now)
 
-    def refusal(self, subject: Subject) -> Failure | None:
-        """Why ``subject`` can not be asked for now; None where it can."""
-        try:
-            self.check(subject)
-        except Failure as failure:
-            return failure
-        return None
-
     async def ask(self, subject: Subject, question: Callable[[Upstream], Awaitable[T]]) -> T:
         """Put ``question`` to the upstream, and remember that it failed.
 
@@ -145,14 +131,20 @@ class Gate:
 
     def remember(self, subject: Subject, failure: UpstreamFailure) -> Failure:
         """Answer ``subject`` with ``failure`` for some seconds; what is to be raised now."""
-        if self.offline and self._others.live():
-            # Only peers were asked, and none of them has it.
-            return OfflineMiss(str(subject))
+        told = self.told(subject, failure)
+        if told is not failure:
+            return told
         life = self._life(subject, failure)
         if life > 0:
             # Two nodes that tell on what they only heard would never forget it.
             gate = self if isinstance(failure, ToldByPeer) else self.direct
             gate.absences.remember(subject, self._clock.seconds() + life, failure)
+        return failure
+
+    def told(self, subject: Subject, failure: UpstreamFailure) -> Failure:
+        """What ``failure`` is to who asked: offline only peers were, and none of them has it."""
+        if self.offline and self._others.live():
+            return OfflineMiss(str(subject))
         return failure
 
     def _life(self, subject: Subject, failure: UpstreamFailure) -> float:

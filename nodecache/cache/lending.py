@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from typing import Protocol
 
-from twisted.internet.interfaces import IReactorTime
-
 from nodecache.byteranges import Span
 from nodecache.cache.gate import Gate, Subject
-from nodecache.cache.ports import BlobShelf, Fills
+from nodecache.cache.ports import BlobShelf
 from nodecache.cache.refusals import refusal_of
+from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
 from nodecache.failures import Failure, UpstreamFailure
 from nodecache.peerwire.answers import Absent, Denied, Fetching, Refusal
@@ -61,22 +60,20 @@ class Lending:
 
     def __init__(
         self,
-        shelf: BlobShelf,
-        fills: Fills,
+        tools: Tools,
         lender: Lender,
         gate: Gate,
         duties: Duties,
         asking: Asking,
-        clock: IReactorTime,
         patience: float,
     ) -> None:
-        self._shelf = shelf
-        self._fills = fills
+        self._shelf: BlobShelf = tools.shelves
+        self._fills = tools.fills
         self._lender = lender
         self._gate = gate
         self._duties = duties
         self._asking = asking
-        self._clock = clock
+        self._clock = tools.clock
         self._patience = patience
         self._repairs: SingleFlight[Digest, None] = SingleFlight()
 

@@ -6,19 +6,17 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlencode
 
 import attrs
-from twisted.internet.interfaces import IReactorTime
 
 from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.lenient import if_possible
 from nodecache.cache.links import next_link, tags_link
 from nodecache.cache.ports import FetchedListing, ListingShelf, Upstream
+from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
 from nodecache.events import ServedStale, Source
 from nodecache.failures import OfflineMiss, UpstreamFailure, UpstreamKind
-from nodecache.limits import Timeouts
 from nodecache.reference import Digest, Repository
 from nodecache.results import ListingResult
-from nodecache.seams import Observe, WallClock
 from nodecache.singleflight import SingleFlight, within
 from nodecache.store import StoredListing
 
@@ -37,21 +35,13 @@ class _Page:
 
 
 class Listings:
-    def __init__(
-        self,
-        shelf: ListingShelf,
-        gate: Gate,
-        clock: IReactorTime,
-        wall: WallClock,
-        observe: Observe,
-        timeouts: Timeouts,
-    ) -> None:
-        self._shelf = shelf
+    def __init__(self, tools: Tools, gate: Gate) -> None:
+        self._shelf: ListingShelf = tools.shelves
         self._gate = gate
-        self._clock = clock
-        self._wall = wall
-        self._observe = observe
-        self._life = timeouts.listing_ttl
+        self._clock = tools.clock
+        self._wall = tools.wall
+        self._observe = tools.observe
+        self._life = tools.timeouts.listing_ttl
         self._questions: SingleFlight[tuple[Repository, str], StoredListing] = SingleFlight()
 
     async def tags(

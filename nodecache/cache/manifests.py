@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from twisted.internet.interfaces import IReactorTime
-
 from nodecache.cache.descriptors import clean_media_type, named
 from nodecache.cache.entries import Entries
 from nodecache.cache.gate import Gate, Subject
@@ -13,13 +11,12 @@ from nodecache.cache.hints import SizeHints
 from nodecache.cache.hot import HotManifests, Known
 from nodecache.cache.lenient import if_possible
 from nodecache.cache.ports import FetchedManifest, FoundManifest, ManifestShelf, Upstream
+from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
 from nodecache.events import Coalesced, Source
 from nodecache.failures import UpstreamFailure, UpstreamKind
-from nodecache.limits import Limits
 from nodecache.reference import Digest, Reference, Repository
 from nodecache.results import ManifestResult
-from nodecache.seams import Observe
 from nodecache.sharing.manifest_ports import age_of
 from nodecache.singleflight import SingleFlight, within
 from nodecache.store import StoredManifest
@@ -44,23 +41,14 @@ def manifest_result(known: Known, source: Source, warning: str | None = None) ->
 class Manifests:
     """One GET for a digest at a time, whoever asks and under whatever name."""
 
-    def __init__(
-        self,
-        shelf: ManifestShelf,
-        gate: Gate,
-        entries: Entries,
-        hints: SizeHints,
-        clock: IReactorTime,
-        observe: Observe,
-        limits: Limits,
-    ) -> None:
-        self._shelf = shelf
+    def __init__(self, tools: Tools, gate: Gate, entries: Entries, hints: SizeHints) -> None:
+        self._shelf: ManifestShelf = tools.shelves
         self._gate = gate
         self._entries = entries
         self._hints = hints
-        self._clock = clock
-        self._observe = observe
-        self._hot = HotManifests(limits.hot_manifest_bytes)
+        self._clock = tools.clock
+        self._observe = observe = tools.observe
+        self._hot = HotManifests(tools.limits.hot_manifest_bytes)
 
         def joined() -> None:
             observe(Coalesced(kind="manifest"))

@@ -13,11 +13,9 @@ and goes on: whoever asks again joins it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import attrs
-from twisted.internet.interfaces import IReactorTime
 
 from nodecache.cache.checks import Checks
 from nodecache.cache.entries import Entries
@@ -25,14 +23,13 @@ from nodecache.cache.gate import Gate
 from nodecache.cache.hot import Known
 from nodecache.cache.lending import Lender, Lending
 from nodecache.cache.manifests import Manifests
-from nodecache.cache.policy import Policy
-from nodecache.cache.ports import Fills, Others, Shelves, Upstreams
+from nodecache.cache.ports import Others, Upstreams
 from nodecache.cache.refusals import refusal_of
+from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
 from nodecache.events import PeerSuspected
 from nodecache.failures import Failure, UpstreamFailure, UpstreamKind
 from nodecache.freshness import TagEntry, Verdict, judge
-from nodecache.limits import Timeouts
 from nodecache.peerwire.answers import (
     Absent,
     Denied,
@@ -45,7 +42,6 @@ from nodecache.peerwire.answers import (
 from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion, Mode
 from nodecache.reference import Digest, Reference, Repository, Tag
 from nodecache.results import Loan, PeerRegistry
-from nodecache.seams import Observe, WallClock
 from nodecache.sharing.duties import Asking, Duties
 from nodecache.singleflight import SingleFlight, within
 
@@ -74,37 +70,19 @@ class Owner(PeerRegistry):
     """``gate`` is the one before the upstreams without peers. ``stop`` is owed."""
 
     def __init__(
-        self,
-        shelves: Shelves,
-        fills: Fills,
-        entries: Entries,
-        manifests: Manifests,
-        gate: Gate,
-        sharing: Sharing,
-        policy: Callable[[], Policy],
-        clock: IReactorTime,
-        wall: WallClock,
-        observe: Observe,
-        timeouts: Timeouts,
+        self, tools: Tools, entries: Entries, manifests: Manifests, gate: Gate, sharing: Sharing
     ) -> None:
         self._entries = entries
         self._manifests = manifests
-        self._checks = Checks(entries, manifests, wall, direct=True)
-        self._patience = timeouts.peer_alive * _SOON
+        self._checks = Checks(entries, manifests, tools.wall, direct=True)
+        self._patience = tools.timeouts.peer_alive * _SOON
         self._lending = Lending(
-            shelves,
-            fills,
-            sharing.lender,
-            gate,
-            sharing.duties,
-            sharing.asking,
-            clock,
-            self._patience,
+            tools, sharing.lender, gate, sharing.duties, sharing.asking, self._patience
         )
-        self._policy = policy
-        self._clock = clock
-        self._wall = wall
-        self._observe = observe
+        self._policy = tools.policy
+        self._clock = tools.clock
+        self._wall = tools.wall
+        self._observe = tools.observe
         self._questions: SingleFlight[_Key, ManifestAnswer] = SingleFlight()
 
     # Manifests and tags.

@@ -8,10 +8,11 @@ at a peer, and can be pulled whole is served stale, with a warning.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
 import attrs
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred
 
 from nodecache.cache.checks import Checks, Resolved
 from nodecache.cache.completeness import Completeness
@@ -19,8 +20,8 @@ from nodecache.cache.entries import Entries, TagKey
 from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hot import Known
 from nodecache.cache.manifests import Manifests, manifest_result
-from nodecache.cache.memories import Memories
-from nodecache.cache.policy import Policy
+from nodecache.cache.recall import Recall, Recalled
+from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
 from nodecache.events import Coalesced, ServedStale, Source, TagResolved
 from nodecache.failures import (
@@ -28,13 +29,14 @@ from nodecache.failures import (
     Failure,
     OfflineMiss,
     UpstreamFailure,
-    UpstreamKind,
 )
 from nodecache.freshness import TagEntry, Verdict, judge
 from nodecache.reference import Digest, Repository, Tag
 from nodecache.results import ManifestResult
-from nodecache.seams import Observe, WallClock
 from nodecache.singleflight import SingleFlight, within
+
+#: Of the time for an answer, the part behind a client's deadline for asking what others remember.
+_RECALL_SHARE: Final = 0.04
 
 
 @attrs.frozen
@@ -60,28 +62,30 @@ class _Asked:
 
 
 class Tags:
+    """``recall`` asks other nodes too, as long as there is time; ``alone`` does not."""
+
     def __init__(
         self,
+        tools: Tools,
         entries: Entries,
         manifests: Manifests,
         completeness: Completeness,
         gate: Gate,
-        memories: Memories,
-        policy: Callable[[], Policy],
-        clock: IReactorTime,
-        wall: WallClock,
-        observe: Observe,
+        recall: Recall,
+        alone: Recall,
     ) -> None:
         self._entries = entries
         self._manifests = manifests
         self._completeness = completeness
         self._gate = gate
-        self._memories = memories
-        self._policy = policy
-        self._clock = clock
-        self._wall = wall
-        self._observe = observe
-        self._checks = Checks(entries, manifests, wall)
+        self._recall = recall
+        self._alone = alone
+        self._policy = tools.policy
+        self._clock = tools.clock
+        self._wall = tools.wall
+        self._observe = observe = tools.observe
+        self._spare = tools.timeouts.answer * _RECALL_SHARE
+        self._checks = Checks(entries, manifests, tools.wall)
         self._questions: SingleFlight[TagKey, Resolved] = SingleFlight(
             lambda: observe(Coalesced(kind="tag"))
         )
@@ -159,20 +163,23 @@ class Tags:
 
     async def _stale(self, asked: _Asked, failure: Failure) -> ManifestResult:
         """The youngest that can be had, and whole. Raises BlobsMissing, else ``failure``."""
-        # A limit on manifests lets blobs pass.
-        limited = isinstance(failure, UpstreamFailure) and failure.kind is UpstreamKind.LIMITED
-        incomplete = False
-        for entry in await self._memories.entries(asked.key, asked.entries, failure):
-            known = await self._memories.manifest(asked.repository, Digest.parse(entry.digest))
-            if known is None:
-                continue
-            if await self._completeness.holds(asked.repository, known, blobs=not limited):
-                return self._stale_result(asked, entry, known, str(failure))
-            incomplete = True
+        recalled = await self._recalled(asked, failure)
+        if recalled.best is not None:
+            entry, known = recalled.best
+            return self._stale_result(asked, entry, known, str(failure))
         self._tell(asked, "", "miss", str(failure))
-        if incomplete:
+        if recalled.incomplete:
             raise BlobsMissing(str(asked.subject)) from failure
         raise failure
+
+    async def _recalled(self, asked: _Asked, failure: Failure) -> Recalled:
+        if self._gate.is_shared:
+            recall = self._recall.best(asked.key, asked.entries, failure)
+            last = Deadline(asked.deadline.at + self._spare)
+            with suppress(UpstreamFailure):
+                return await within(Deferred.fromCoroutine(recall), self._clock, last)
+        # There is time left for the disk alone.
+        return await self._alone.best(asked.key, asked.entries, failure)
 
     def _stale_result(
         self, asked: _Asked, entry: TagEntry, known: Known, reason: str
