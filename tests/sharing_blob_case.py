@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -31,6 +33,20 @@ DIGEST = Digest("sha256", "ab" * 32)
 DATA = random.Random(5).randbytes(10 * SEGMENT - 100)
 
 
+class StrictClock(Clock):
+    """Refuses what a reactor refuses."""
+
+    def callLater(
+        self,
+        delay: float,
+        callable: Callable[..., object],  # noqa: A002 -- Twisted's name for it
+        *args: object,
+        **kw: object,
+    ) -> IDelayedCall:
+        assert delay >= 0, "a time before now"
+        return super().callLater(delay, callable, *args, **kw)
+
+
 class SharingCase(SynchronousTestCase):
     """``a`` to ``d`` are peers, which rank in this order, and this node last."""
 
@@ -38,7 +54,7 @@ class SharingCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.patch(segments, "SEGMENT", SEGMENT)
-        self.clock = Clock()
+        self.clock = StrictClock()
         self.events: list[Event] = []
         self.aside: list[str] = []
         self.origin = Origin()

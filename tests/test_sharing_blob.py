@@ -86,6 +86,7 @@ class Order(SharingCase):
         self.cluster["a"].ranges = False
         self.cluster["a"].fetches[DIGEST] = DATA
         self.assert_segment(self.fetch(0), 0, "a")
+        self.cluster["b"].fetches[DIGEST] = DATA
         self.assert_segment(self.fetch(1), 1, "a")
 
     def test_a_whole_answer_of_upstream_makes_one_lane_too(self) -> None:
@@ -94,7 +95,8 @@ class Order(SharingCase):
         self.cluster.ranks[f"{DIGEST}/1"] = ["b"]
         body = self.fetch(0)
         self.assertEqual((body.peer, body.ranged), (None, False))
-        self.cluster["a"].fetches[DIGEST] = DATA
+        for peer in ("a", "b"):
+            self.cluster[peer].fetches[DIGEST] = DATA
         self.assert_segment(self.fetch(1), 1, "a")
 
     def test_without_peers_upstream_is_asked_at_once(self) -> None:
@@ -164,6 +166,12 @@ class Answers(SharingCase):
         self.advance(2.9)
         self.assertNoResult(fetching)
         self.advance(0.3)
+        self.assert_segment(self.successResultOf(fetching), 0, None)
+
+    def test_peers_never_have_more_than_their_time(self) -> None:
+        self.cluster["a"].refusal = Fetching(0.5)
+        fetching = self.begin(seconds=30)
+        self.advance(self.timeouts.peer_search + 0.1)
         self.assert_segment(self.successResultOf(fetching), 0, None)
 
     def test_a_deadline_too_near_for_peers_is_upstreams(self) -> None:

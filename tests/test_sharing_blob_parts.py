@@ -248,13 +248,21 @@ class Primed(SynchronousTestCase):
             self.failureResultOf(done, CancelledError)
             self.assertTrue(self.inner.closed)
 
-    def test_stopped_when_all_but_its_end_was_taken(self) -> None:
+    def test_stopped_while_its_taker_rests(self) -> None:
+        assert self.inner._sink is not None
         self.primed()
-        self.inner.paused = False
-        self.inner.finish()
-        self.body.pause()
+        self.inner._sink(b"on its way")
+        self.inner.cut()
+
+        def take(data: bytes) -> None:
+            self.got.extend(data)
+            self.body.pause()
+
+        done = self.body.deliver(take)
+        self.assertNoResult(done)
         self.body.stop()
-        self.assertTrue(self.inner.closed)
+        self.failureResultOf(done, UpstreamFailure)
+        self.assertEqual(len(self.got), CHUNK)
 
 
 class Making(SharingCase):

@@ -66,6 +66,12 @@ class Sweeps(UpstreamCase):
         self.refused(self.begin())
         self.assertEqual(self.asked_whether(), ["c", "d", "e", "f"])
 
+    def test_who_has_just_failed_is_not_asked_again(self) -> None:
+        self.fail_upstream()
+        self.cluster["a"].failing = self.cluster["b"].failing = PeerKind.ERROR
+        self.refused(self.begin())
+        self.assertEqual(self.asked_whether(), ["c", "d", "e", "f"])
+
     def test_the_nearest_zone_is_asked_first(self) -> None:
         for each, zone in zip("abcdef", "xyxyxy", strict=True):
             self.cluster[each].zone = zone
@@ -275,6 +281,12 @@ class Offline(UpstreamCase):
         self.assertEqual({mode for _, _, mode in self.cluster.log}, {"only-if-have"})
         self.assertEqual(self.origin.asked, [])
 
+    def test_an_owner_is_not_made_to_fetch(self) -> None:
+        self.cluster.ranks["*"] = ["a", ME]
+        self.cluster["a"].fetches[DIGEST] = DATA
+        self.refused(self.begin())
+        self.assertEqual({mode for _, _, mode in self.cluster.log}, {"only-if-have"})
+
     def test_nobody_has_it(self) -> None:
         failure = self.refused(self.begin())
         self.assertIs(failure.kind, UpstreamKind.DOWN)
@@ -379,14 +391,13 @@ class Places(UpstreamCase):
     def test_who_waits_in_vain_is_told_in_time_for_a_sweep(self) -> None:
         self.begin_at(0, 1)
         self.begin_at(0)
-        self.cluster.off.remove("a")
-        with self.tools.duties.on(DIGEST, 0):
-            fetching = self.begin(blob=self.make_blob())
-            self.advance(7.9)
-            self.assertNoResult(fetching)
-            self.cluster["a"].patient = True
-            self.advance(0.2)
-            self.assertEqual(self.cluster.log[-1], ("a", "blob", "only-if-have"))
+        self.cluster.off.clear()
+        fetching = self.begin(blob=self.make_blob())
+        self.advance(7.9)
+        self.assertEqual(self.asked_whether(), [])
+        self.be_patient("c", "d")
+        self.advance(0.2)
+        self.assertEqual(self.asked_whether(), ["c", "d"])
         self.advance(2)
         failure = self.refused(fetching)
         self.assertIs(failure.kind, UpstreamKind.TIMEOUT)

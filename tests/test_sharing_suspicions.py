@@ -68,6 +68,11 @@ class Blamed(SharingCase):
         self.assertEqual(self.outcomes(), [("peer", "wrong"), ("upstream", "wrong")])
         self.assertEqual(self.aside, [])
 
+    def test_whatever_is_wrong_then_is_the_end(self) -> None:
+        self.assertTrue(self.wrong(sent(a=0)))
+        self.assertTrue(self.wrong(sent(b=0)))
+        self.assertFalse(self.wrong(sent(c=0)))
+
     def test_a_repair_by_upstream_that_is_wrong_is_the_end(self) -> None:
         self.wrong(sent(a=0))
         self.assertFalse(self.wrong(NOBODY))

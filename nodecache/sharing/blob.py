@@ -144,12 +144,11 @@ class SharedBlob(BlobSource):
     def _search(self, quest: Quest, ranked: list[str], *, as_owner: bool) -> Search:
         now, seconds = self._tools.clock.seconds(), self._time_for_peers(quest)
         budget = SearchBudget.of(self._tools.timeouts, self._tools.limits)
-        holders = () if quest.verified else self._findings.holders.best(_HOLDERS)
         search = Search(
             ranked,
             self._me,
             as_owner=as_owner,
-            holders=holders,
+            holders=self._findings.holders.best(_HOLDERS),
             asked_stand_ins=self._lane(quest) in self._findings.asked_lanes,
             started=now,
             budget=attrs.evolve(budget, seconds=seconds, longest=seconds),
