@@ -168,7 +168,8 @@ class Membership:
 
     def _place(self) -> None:
         named = self._resolved.named
-        self._own.keep(named)
+        if self._own.keep(named):
+            self._changed()
         for address in sorted(named):
             if address not in self._own and self._directory.discover(address, self._now):
                 self._changed()
@@ -188,11 +189,12 @@ class Membership:
             if answered:
                 self.me_at(address)
             return
-        self._own.lost(address)
+        news = self._own.lost(address)
         if answered:
             self._outage.greeting(answered=True, now=now)
         meeting = self._meeting
-        news = address not in self._own and meeting.met(address, hello, now, answered=answered)
+        if address not in self._own:
+            news = meeting.met(address, hello, now, answered=answered) or news
         if hello.wire == WIRE_VERSION:
             news = meeting.learn(hello.known, now) or news
         if news:

@@ -52,10 +52,8 @@ class Outage:
         return self.since is not None
 
     def doubted_since(self, now: float) -> float | None:
-        """The first failure of the row, while nothing is decided; None when all is well."""
+        """The first failure of the row; None when all is well."""
         self._shorten(now)
-        if self.since is not None:
-            return self.since
         return min(self._row.values(), default=None)
 
     def failed(self, peer: str, peers: int, now: float) -> None:

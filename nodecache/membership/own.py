@@ -33,13 +33,16 @@ class Own:
     def found(self, address: Address, now: float) -> None:
         self._found[address] = now
 
-    def lost(self, address: Address) -> None:
-        """Somebody else answers at ``address``. What was told is not in doubt."""
-        self._found.pop(address, None)
+    def lost(self, address: Address) -> bool:
+        """Somebody else answers at ``address``; True if it was a found one."""
+        return self._found.pop(address, None) is not None
 
-    def keep(self, named: Container[Address]) -> None:
-        """Of the found ones, those that are still ``named``."""
-        self._found = {address: at for address, at in self._found.items() if address in named}
+    def keep(self, named: Container[Address]) -> bool:
+        """Of the found ones, those that are still ``named``; True if others were lost."""
+        gone = [address for address in self._found if address not in named]
+        for address in gone:
+            del self._found[address]
+        return bool(gone)
 
     def due(self, now: float, most: int) -> tuple[Address, ...]:
         """Found ones to be looked at again; they count as looked at."""

@@ -49,7 +49,7 @@ class Schedule:
 
     def due(self, now: float, most: int) -> tuple[Address, ...]:
         """At most ``most`` addresses to be greeted now; they count as being greeted."""
-        doubted = self._outage.doubted_since(now)
+        doubted = self._doubted(now)
         waiting: list[tuple[float, int, Address, Place]] = []
         doubtful: list[tuple[int, Address, Place]] = []
         under_way = 0
@@ -63,12 +63,18 @@ class Schedule:
                 at = aside.until if aside else self._when(node, place, interval)
                 if at <= now:
                     waiting.append((at, self._turn(place), place.address, place))
-                elif doubted is not None and aside is None and place.spoke < doubted:
+                elif doubted is not None and aside is None and place.spoke <= doubted:
                     doubtful.append((self._turn(place), place.address, place))
         probes = max(0, PROBES - under_way - len(waiting))
         chosen = [entry[-1] for entry in heapq.nsmallest(most, waiting)]
         chosen += [entry[-1] for entry in heapq.nsmallest(probes, doubtful)]
         return _asked(chosen[:most], now)
+
+    def _doubted(self, now: float) -> float | None:
+        """Whoever was not spoken to since may be dead as well; None when all is well."""
+        if self._outage.off:
+            return now - self._timeouts.peer_pause_first
+        return self._outage.doubted_since(now)
 
     def _when(self, node: Node, place: Place, interval: float) -> float:
         if place.misses:
