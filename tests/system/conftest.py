@@ -13,6 +13,8 @@ from collections.abc import Callable, Generator, Iterator
 import attrs
 import pytest
 
+from tests.system.cluster.cluster import Cluster, Plan, cluster
+from tests.system.cluster.network import MBIT
 from tests.system.parts.hub import Hub, make_hub
 from tests.system.parts.images import Image, Pusher
 from tests.system.parts.node import Node
@@ -127,6 +129,31 @@ def make_node(world: pathlib.Path, hub: Hub, request: pytest.FixtureRequest) -> 
 def node(make_node: NodeMaker) -> Node:
     """A node with an empty data folder, ready."""
     return make_node().start()
+
+
+#: What a cluster does now and then, it does often in tests.
+BRISK = """\
+[timeouts]
+peer_resolve = '1s'
+peer_greet = '2s'
+peer_pause_last = '2s'
+peer_secrets = '500ms'
+"""
+
+
+@pytest.fixture(scope="module")
+def the_cluster(world: pathlib.Path) -> Iterator[Cluster]:
+    """Eight nodes in network namespaces, with a Hub and DNS of their own."""
+    plan = Plan(nodes=8, link=300 * MBIT, hub_link=400 * MBIT, toml=BRISK)
+    with cluster(world / "cluster", plan) as made:
+        yield made
+
+
+@pytest.fixture
+def land(the_cluster: Cluster) -> Cluster:
+    """All eight run and know each other, whatever the last test did to them."""
+    the_cluster.as_usual()
+    return the_cluster
 
 
 RUNTIMES: dict[str, Callable[[Setup], Runtime]] = {

@@ -24,7 +24,7 @@ from tests.system.cluster.containers import containerd_in
 from tests.system.cluster.member import MIRROR
 from tests.system.cluster.meter import Meter
 from tests.system.cluster.network import MBIT
-from tests.system.parts.images import MIB, Image, huge_layer, image
+from tests.system.parts.images import MIB, Image
 from tests.system.parts.processes import MissingPart
 from tests.system.parts.runtimes import Containerd
 
@@ -92,9 +92,8 @@ def main() -> None:
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         made = stack.enter_context(cluster(folder, plan))
         print("Starting ...", flush=True)
-        made.start()
-        layers = [huge_layer(64 * MIB, number) for number in range(4)]
-        of = made.upstream.push("library/demo", "latest", image(layers))
+        made.up()
+        of = made.image(64, 64, 64, 64)
         runtimes = [stack.enter_context(containerd_in(one)) for one in made.members[:2]]
         print(guide(made, of, runtimes))
         watch(made)

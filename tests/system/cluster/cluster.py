@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import attrs
@@ -16,7 +17,7 @@ from tests.system.cluster.netns import Run
 from tests.system.cluster.network import MBIT, Network, Station, node_addresses
 from tests.system.cluster.pulls import Pulled, begin
 from tests.system.cluster.upstream import Upstream
-from tests.system.parts.images import Image
+from tests.system.parts.images import MIB, Image, huge_layer, image
 from tests.system.parts.node import Node
 from tests.system.parts.processes import until
 
@@ -46,10 +47,7 @@ class Cluster:
     names: Names
     members: list[Member] = attrs.Factory(list)
     _given: int = 0
-
-    @property
-    def secret_file(self) -> pathlib.Path:
-        return self.folder / "secret"
+    _images: Iterator[int] = attrs.Factory(itertools.count)
 
     def addresses(self) -> tuple[str, str]:
         """Two that no node ever had."""
@@ -78,6 +76,7 @@ class Cluster:
             admin_port=ADMIN_PORT,
         )
         member = Member(name, station, node, self.upstream.url)
+        member.secrets(SECRET)
         self.members.append(member)
         return member
 
@@ -86,35 +85,63 @@ class Cluster:
             "node-id": name,
             "peers": f"{names.SERVICE}:{PEER_PORT}",
             "peer-listen": f"[::]:{PEER_PORT}",
-            "peer-secret-file": str(self.secret_file),
+            "peer-secret-file": str(self.folder / name / "secret"),
         }
 
-    def start(self, members: Iterable[Member] = ()) -> None:
-        """Start these (else all that do not run) together; their names are published first."""
-        beginning = list(members) or [one for one in self.members if not one.alive]
-        self.publish()
+    def remove(self, member: Member) -> None:
+        """As if the machine were gone."""
+        member.close()
+        member.station.namespace.delete()
+        self.members.remove(member)
+
+    def image(self, *sizes: int) -> Image:
+        """An image that nobody has, with layers of so many MiB."""
+        number = next(self._images)
+        layers = [huge_layer(size * MIB, (number, place)) for place, size in enumerate(sizes)]
+        return self.upstream.push(f"library/image-{number}", "latest", image(layers))
+
+    def start(self, members: Sequence[Member] | None = None) -> None:
+        """Start these (else all that do not run) together; ready when it returns."""
+        beginning = [one for one in self._these(members) if not one.alive]
         for member in beginning:
             member.launch()
         for member in beginning:
             member.ready()
 
+    def up(self, members: Sequence[Member] | None = None) -> None:
+        """These (else all) are named in DNS, run, and know each other."""
+        self.publish(members)
+        self.start(members)
+        self.met(members)
+
+    def as_usual(self) -> None:
+        """Heal what a test did to anybody, start what it stopped, and wait for the whole view."""
+        self.upstream.as_usual()
+        self.upstream.station.shape(self.plan.hub_link)
+        for member in self.members:
+            member.heal()
+            member.secrets(SECRET)
+        self.names.start()
+        self.up()
+
+    def _these(self, members: Sequence[Member] | None) -> Sequence[Member]:
+        return self.members if members is None else members
+
     def publish(self, members: Sequence[Member] | None = None) -> None:
         """DNS names all addresses of these (else of all members)."""
-        named = self.members if members is None else members
+        named = self._these(members)
         self.names.publish(address for one in named for address in one.station.addresses)
 
     def met(self, members: Sequence[Member] | None = None) -> None:
         """Wait until each of these (else all) counts all others as live."""
-        these = self.members if members is None else members
+        these = self._these(members)
         if self.plan.sharing:
             for one in these:
                 until(partial(_knows, one, len(these) - 1), f"{one.id} knows all others")
 
-    def herd(
-        self, members: Sequence[Member], image: Image, *, direct: bool = False
-    ) -> list[Pulled]:
+    def herd(self, members: Sequence[Member], of: Image, *, direct: bool = False) -> list[Pulled]:
         """All pull at once; how each went."""
-        pulls = [member.pull(image, direct=direct) for member in members]
+        pulls = [member.pull(of, direct=direct) for member in members]
         begin(pulls)
         return [pull.result() for pull in pulls]
 
@@ -143,8 +170,6 @@ def cluster(folder: pathlib.Path, plan: Plan) -> Iterator[Cluster]:
         dns.start()
         made = Cluster(plan, folder, network, upstream, dns)
         stack.callback(made.close)
-        made.secret_file.write_text(f"{SECRET}\n")
-        made.secret_file.chmod(0o600)
         for _ in range(plan.nodes):
             made.add()
         yield made

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import pathlib
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
@@ -27,6 +27,7 @@ class Member:
     station: Station
     node: Node
     hub: str  # the URL of the runtime's own fall-back
+    _pulls: list[Pull] = attrs.Factory(list)
 
     def launch(self) -> None:
         """Begin without waiting."""
@@ -53,7 +54,14 @@ class Member:
         return self.start()
 
     def close(self) -> None:
-        self.node.close()
+        """At once: nobody waits for what it still sends."""
+        self._end_pulls()
+        if self.alive:
+            self.kill()
+
+    def _end_pulls(self) -> None:
+        while self._pulls:
+            self._pulls.pop().end()
 
     @property
     def alive(self) -> bool:
@@ -65,22 +73,33 @@ class Member:
     def thaw(self) -> None:
         self.node.process.signal(signal.SIGCONT)
 
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        self.freeze()
-        try:
-            yield
-        finally:
+    def heal(self) -> None:
+        """Take back what was done to its process, cable and filter; end its pulls. Idempotent."""
+        self.station.hearing()
+        self.station.plug()
+        self._end_pulls()
+        if self.alive:
             self.thaw()
 
-    @contextlib.contextmanager
-    def deaf(self) -> Iterator[None]:
-        """Its packet filter drops what other nodes send; it reaches the Hub and DNS."""
-        self.station.deaf()
-        try:
-            yield
-        finally:
-            self.station.hearing()
+    def move(self, addresses: Sequence[str]) -> None:
+        """A pod that is made anew on its node: another address, the same id and data."""
+        self.stop()
+        self.station.take(addresses)
+
+    def secrets(self, *secrets: str) -> None:
+        """What its file of secrets holds, changed at once as a mounted secret is."""
+        text = "".join(f"{secret}\n" for secret in secrets)
+        if self.secret_file.exists() and self.secret_file.read_text() == text:
+            return
+        fresh = self.secret_file.with_suffix(".new")
+        fresh.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text)
+        fresh.chmod(0o600)
+        fresh.rename(self.secret_file)
+
+    @property
+    def secret_file(self) -> pathlib.Path:
+        return self.node.folder / "secret"
 
     def wipe(self) -> None:
         """An empty data folder; the process must not run."""
@@ -113,4 +132,5 @@ class Member:
         hosts = [] if direct else [MIRROR]
         if direct or fall_back:
             hosts.append(self.hub)
-        return prepare(self.station, image, hosts)
+        self._pulls.append(prepare(self.station, image, hosts))
+        return self._pulls[-1]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
 from tests.system.cluster.netns import Namespace, Run
+from tests.system.parts.processes import CommandFailed
 
 #: Ours alone: the bridge leads nowhere else.
 IPV4 = ipaddress.IPv4Network("10.77.0.0/16")
@@ -19,6 +20,7 @@ IPV6 = ipaddress.IPv6Network("fd77::/64")
 NODES = (ipaddress.IPv4Network("10.77.16.0/20"), ipaddress.IPv6Network("fd77::1:0/112"))
 
 MBIT = 1_000_000
+CONTROL = "cubic"
 #: A queue before a link holds this much, as switches and clouds have it.
 QUEUE = "50ms"
 #: Ethernet, IPv4 and TCP with timestamps before each payload.
@@ -29,7 +31,6 @@ _SYSCTLS = (
     "net.ipv6.conf.all.accept_ra=0",
     "net.ipv6.conf.all.accept_dad=0",
     "net.ipv6.conf.default.accept_dad=0",
-    "net.ipv4.ip_unprivileged_port_start=0",
 )
 
 
@@ -63,6 +64,7 @@ class Station:
     switch: Namespace
     port: str
     addresses: tuple[str, ...] = ()
+    _deaf: bool = False
 
     @property
     def address(self) -> str:
@@ -76,7 +78,17 @@ class Station:
             bits = (IPV6 if ":" in address else IPV4).prefixlen
             nodad = " nodad" if ":" in address else ""
             self.namespace.ip(f"addr add {address}/{bits} dev eth0{nodad}")
+        self._steer(addresses[0])
         self.addresses = tuple(addresses)
+
+    def _steer(self, source: str) -> None:
+        """Congestion control as machines have it by default, where the kernel has that.
+
+        By route: the machine may prefer another, and lets no namespace choose.
+        """
+        with contextlib.suppress(CommandFailed):
+            self.namespace.ip(f"route change {IPV4} dev eth0 src {source} congctl {CONTROL}")
+            self.namespace.ip(f"-6 route replace {IPV6} dev eth0 metric 1 congctl {CONTROL}")
 
     def shape(self, rate: int) -> None:
         """Bits a second, for each direction on its own; 0 is as fast as it can."""
@@ -84,7 +96,7 @@ class Station:
             if rate:
                 namespace.tc(f"qdisc replace dev {device} root {_tbf(rate)}")
             else:
-                with contextlib.suppress(AssertionError):  # there was none
+                with contextlib.suppress(CommandFailed):  # there was none
                     namespace.tc(f"qdisc del dev {device} root")
 
     def unplug(self) -> None:
@@ -104,10 +116,13 @@ class Station:
     def deaf(self) -> None:
         """Drop what other nodes send, and answer nothing."""
         self._filter("-A")
+        self._deaf = True
 
     def hearing(self) -> None:
-        """Take that back."""
-        self._filter("-D")
+        """Take that back. Idempotent."""
+        if self._deaf:
+            self._filter("-D")
+            self._deaf = False
 
     def _filter(self, change: str) -> None:
         for tool, nodes in zip(("iptables", "ip6tables"), NODES, strict=True):
@@ -155,12 +170,3 @@ def node_addresses(number: int) -> tuple[str, str]:
     """A v4 and a v6 address for the ``number``-th node that ever was (from 1)."""
     four, six = NODES
     return str(four[number]), str(six[number])
-
-
-@contextlib.contextmanager
-def unplugged(station: Station) -> Iterator[None]:
-    station.unplug()
-    try:
-        yield
-    finally:
-        station.plug()

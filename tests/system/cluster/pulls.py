@@ -70,16 +70,18 @@ class Pull:
         return self.process.poll() is not None
 
     def result(self, patience: float = PATIENCE) -> Pulled:
-        try:
-            out, _ = self.process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-            raise
+        out, _ = self.process.communicate(timeout=patience)
         told = json.loads(out)
-        return Pulled(
-            **{**told, "blobs": tuple(told["blobs"]), "fallbacks": tuple(told["fallbacks"])}
-        )
+        for name in ("blobs", "fallbacks"):
+            told[name] = tuple(told[name])
+        return Pulled(**told)
+
+    def end(self) -> None:
+        """Whatever it is at. Idempotent."""
+        if not self.over:
+            self.process.kill()
+        if self.process.stdout is not None and not self.process.stdout.closed:
+            self.process.communicate()
 
 
 def prepare(station: Station, image: Image, hosts: Sequence[str], parallel: int = 3) -> Pull:

@@ -1,0 +1,202 @@
+"""Nodes that die, fall silent, freeze or lie: every pull ends with the right bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.system.cluster.cluster import Cluster
+from tests.system.cluster.liar import liar
+from tests.system.cluster.member import Member
+from tests.system.cluster.network import MBIT
+from tests.system.cluster.pulls import Pulled, begin
+from tests.system.cluster.upstream import Bill
+from tests.system.parts.images import MIB, Image
+from tests.system.parts.processes import until
+
+Trouble = Callable[[Member], object]
+
+#: What befalls a node, and what heals it again is ``Member.heal`` or a start.
+TROUBLES: dict[str, Trouble] = {
+    "its interface is down": lambda one: one.station.unplug(),
+    "a rule drops what others send": lambda one: one.station.deaf(),
+    "it is frozen": Member.freeze,
+    "it is killed": Member.kill,
+}
+
+
+def copies(bill: Bill, of: Image) -> float:
+    return bill.blob_bytes / sum(blob.size for blob in of.manifest.blobs)
+
+
+def all_right(pulled: list[Pulled], of: Image) -> None:
+    for one in pulled:
+        one.check(of)
+
+
+def failures_told(member: Member) -> list[str]:
+    return [f"{event['peer']} {event['kind']}" for event in member.events("peer_failed")]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_herd_copes_with_two_nodes_that_are_gone(land: Cluster, trouble: str) -> None:
+    """The first pulls find it out, and the next herd knows."""
+    *well, first, second = land.members
+    for victim in (first, second):
+        TROUBLES[trouble](victim)
+    found_out, known = land.image(40), land.image(40)
+    all_right(land.herd(well, found_out), found_out)
+    tab = land.upstream.tab()
+    all_right(land.herd(well, known), known)
+    bill = tab.bill()
+    # A node that comes back for a moment or is not yet known to be gone costs an extra fetch.
+    assert copies(bill, known) <= 1.5, str(bill.asked)
+    if trouble != "it is frozen":
+        assert any(failures_told(one) for one in well), "nobody says that a peer failed"
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_node_that_was_gone_takes_part_again(land: Cluster, trouble: str) -> None:
+    *well, victim = land.members
+    TROUBLES[trouble](victim)
+    lost = land.image(24)
+    all_right(land.herd(well, lost), lost)
+    victim.heal()
+    land.up()
+    tab, of = land.upstream.tab(), land.image(24)
+    all_right(land.herd(land.members, of), of)
+    bill = tab.bill()
+    assert copies(bill, of) <= 1.05, str(bill.asked)
+
+
+def busy_owner(idle: list[Member], before: list[int]) -> Member | None:
+    """One that pulls nothing itself and has received something: it fetches for others."""
+    for one, then in zip(idle, before, strict=True):
+        if one.station.received().bytes - then > MIB:
+            return one
+    return None
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_an_owner_is_lost_in_the_middle_of_a_herd(land: Cluster, trouble: str) -> None:
+    """Four nodes pull; one of the four others, while it fetches for them, is lost."""
+    pulling, idle = land.members[:4], land.members[4:]
+    land.upstream.station.shape(80 * MBIT)
+    of = land.image(48)
+    tab, before = land.upstream.tab(), [one.station.received().bytes for one in idle]
+    pulls = [one.pull(of) for one in pulling]
+    begin(pulls)
+    victim = until(partial(busy_owner, idle, before), "somebody fetches for others")
+    TROUBLES[trouble](victim)
+    all_right([pull.result() for pull in pulls], of)
+    if trouble == "it is killed":  # else it may still be fetching, and the log is not complete
+        bill = tab.bill()
+        assert copies(bill, of) <= 1.6, str(bill.asked)
+
+
+def has_some(member: Member, before: int) -> bool:
+    return member.station.received().bytes - before > 2 * MIB
+
+
+def test_a_frozen_and_thawed_node_blames_nobody(land: Cluster) -> None:
+    """It freezes in the middle of its own pull and thaws when all others are done."""
+    *others, victim = land.members
+    land.upstream.station.shape(100 * MBIT)
+    of = land.image(32)
+    before, told = victim.station.received().bytes, len(failures_told(victim))
+    pulls = [one.pull(of) for one in others]
+    own = victim.pull(of)
+    begin([*pulls, own])
+    until(partial(has_some, victim, before), "it has some bytes")
+    victim.freeze()
+    all_right([pull.result() for pull in pulls], of)
+    victim.thaw()
+    own.result().check(of)
+    assert failures_told(victim)[told:] == []
+    assert victim.metric("nodecache_peers_off") == 0
+
+
+def test_dead_peers_cost_the_first_pull_and_then_nothing(land: Cluster) -> None:
+    """Seven black holes: found out once; the next pull asks no peer at all."""
+    alone, *dead = land.members
+    for one in dead:
+        one.station.unplug()
+    first, second = land.image(24), land.image(24)
+    all_right(land.herd([alone], first), first)
+    until(lambda: alone.live() == 0 or alone.metric("nodecache_peers_off"), "all are put aside")
+    before = blob_questions(alone)
+    all_right(land.herd([alone], second), second)
+    assert blob_questions(alone) == before
+
+
+def blob_questions(member: Member) -> float:
+    kinds = ("blob", "manifest", "tag")
+    return sum(member.metric("nodecache_peer_requests_total", what=kind) for kind in kinds)
+
+
+#: A lie, what it is told about, and what it may cost: images over upstream.
+LIES = [
+    ("wrong-sum", "blob", 1.5),
+    ("wrong-length", "blob", 1.5),
+    ("html", "blob", 1.5),
+    ("500", "blob", 1.5),
+    ("cut", "blob", 1.5),
+    ("stall", "blob", 1.5),
+    ("silent", "blob", 1.5),
+    ("other-secret", "", 1.05),
+    ("unknown-secret", "", 1.05),
+    ("version", "", 1.05),
+    ("html", "", 1.05),
+]
+
+
+@pytest.mark.parametrize(("fault", "what", "most"), LIES)
+def test_a_herd_copes_with_a_peer_that_lies(
+    land: Cluster, fault: str, what: str, most: float
+) -> None:
+    """It is the owner of a lane of the image; what it says is found out before a client has it."""
+    of = land.image(24)
+    with liar(land, fault, of, what) as lies:
+        if what:
+            until(partial(all_know, land, len(land.members)), "it is believed at first")
+        else:
+            until(partial(all_heard_of, land, lies.address), "its address is known")
+        tab = land.upstream.tab()
+        all_right(land.herd(land.members, of), of)
+        bill = tab.bill()
+    assert copies(bill, of) <= most, str(bill.asked)
+
+
+def all_know(land: Cluster, others: int) -> bool:
+    return all(one.live() >= others for one in land.members)
+
+
+def all_heard_of(land: Cluster, address: str) -> bool:
+    return all(address in one.admin("/api/v1/peers").body.decode() for one in land.members)
+
+
+def test_wrong_bytes_with_right_sums_cost_one_more_copy_and_the_liar_is_put_aside(
+    land: Cluster,
+) -> None:
+    """Only the digest shows it. Who had wrong bytes by then fails once, and its retry is right."""
+    of = land.image(24)
+    with liar(land, "wrong-bytes", of, "blob"):
+        until(partial(all_know, land, len(land.members)), "it is believed at first")
+        tab = land.upstream.tab()
+        pulled = land.herd(land.members, of)
+        unlucky = [m for m, how in zip(land.members, pulled, strict=True) if not how.whole(of)]
+        all_right(land.herd(unlucky, of), of)
+        bill = tab.bill()
+        told = [told for one in land.members for told in failures_told(one)]
+    assert any(name.startswith("liar") and "corrupt" in name for name in told), told
+    assert copies(bill, of) <= 3, str(bill.asked)
+
+
+def test_a_liar_that_knows_another_clusters_secret_is_never_asked(land: Cluster) -> None:
+    of = land.image(12)
+    with liar(land, "other-secret", of) as lies:
+        until(partial(all_heard_of, land, lies.address), "its address is known")
+        all_right(land.herd(land.members, of), of)
+        assert all(one.live() == len(land.members) - 1 for one in land.members)
