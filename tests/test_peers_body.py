@@ -88,7 +88,7 @@ class PeerBodyTests(SynchronousTestCase):
         for follows in (
             lambda: self.comes([b"more"]),
             lambda: self.ends(ResponseFailed([])),
-            lambda: self.clock.advance(1.5),
+            lambda: self.clock.pump([0.05] * 40),
         ):
             self.setUp()
             done = self.start()
@@ -110,16 +110,16 @@ class PeerBodyTests(SynchronousTestCase):
     def test_silence_is_a_timeout(self) -> None:
         done = self.start()
         self.comes(self.encoder.data(NOISE[:5]))
-        self.clock.advance(1.4)
+        self.clock.pump([0.05] * 28)
         self.assertNoResult(done)
-        self.clock.advance(0.1)
+        self.clock.pump([0.05] * 6)
         self.assertEqual(self.kind_of(done), PeerKind.TIMEOUT)
         self.assertEqual((self.reply.aborted, self.received()), (1, b""))
 
     def test_a_sender_that_waits_says_that_it_lives(self) -> None:
         done = self.start()
         for _ in range(10):
-            self.clock.advance(0.5)
+            self.clock.pump([0.05] * 10)
             self.comes(self.encoder.alive())
         self.assertEqual(self.given, [b""] * 10)
         self.comes(self.encoder.data(NOISE) + self.encoder.end())
@@ -129,7 +129,7 @@ class PeerBodyTests(SynchronousTestCase):
     def test_a_sender_that_only_lives_is_given_up(self) -> None:
         done = self.start()
         for _ in range(20):
-            self.clock.advance(0.5)
+            self.clock.pump([0.05] * 10)
             self.comes(self.encoder.alive())
         self.assertNoResult(done)
         self.comes(self.encoder.alive())

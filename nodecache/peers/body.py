@@ -17,6 +17,7 @@ from nodecache.peerwire.fields import WireFault
 from nodecache.peerwire.frames import Broken, Checked, Decoder, Ended, FrameEvent, SumFault
 from nodecache.seams import BlobBody
 from nodecache.upstream.body import BodyStream
+from nodecache.upstream.waits import NEAR_TURNS
 from nodecache.upstream.wire import Reply
 
 Sink: TypeAlias = Callable[[bytes], None]
@@ -56,7 +57,9 @@ class PeerBody(BlobBody):
         self._alive = timeouts.peer_alive
         self._most_idle = max(2, int(timeouts.silence / timeouts.peer_alive))
         self._decoder = Decoder(span)
-        self._stream = BodyStream(clock, reply, timeouts.peer_silence, lambda _received: None)
+        self._stream = BodyStream(
+            clock, reply, timeouts.peer_silence, lambda _received: None, NEAR_TURNS
+        )
         self._waiting: deque[bytes | Broken | Ended] = deque()
         self._sink: Sink | None = None
         self._done: Deferred[None] | None = None

@@ -27,7 +27,7 @@ from nodecache.peerwire.answering import REFUSALS
 from nodecache.peerwire.fields import WireFault
 from nodecache.seams import WallClock
 from nodecache.upstream.body import BodyStream, read_whole
-from nodecache.upstream.waits import TimedOut
+from nodecache.upstream.waits import NEAR_TURNS, TimedOut
 from nodecache.upstream.wire import Reply
 
 #: Milliseconds; a clock that is nearer than this is not the reason for a refusal.
@@ -209,7 +209,7 @@ class Courier:
     async def _body(self, reply: Reply, most: int) -> bytes:
         if reply.method != "HEAD" and (reply.length or 0) > most:
             raise _Unproven(PeerKind.WRONG, f"its answer has more than {most} bytes")
-        stream = BodyStream(self._reactor, reply, self._timeouts.peer_silence, _untold)
+        stream = BodyStream(self._reactor, reply, self._timeouts.peer_silence, _untold, NEAR_TURNS)
         try:
             return await read_whole(self._reactor, stream, None, most, self._timeouts.answer)
         except UpstreamFailure as failure:

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from nodecache.membership import Address
 from nodecache.upstream.dial import NoConnection
-from nodecache.upstream.waits import TimedOut, bounded
+from nodecache.upstream.waits import NEAR_TURNS, TimedOut, bounded
 
 #: Seconds after which the next address is tried beside the one before.
 ATTEMPT_DELAY: Final = 0.1
@@ -35,7 +35,7 @@ class AnyAddress:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         race = _Race(self._reactor, self._addresses, protocolFactory, self._seconds)
-        within = bounded(self._reactor, race.begin(), 2 * self._seconds)
+        within = bounded(self._reactor, race.begin(), 2 * self._seconds, NEAR_TURNS)
         return within.addErrback(_explained)
 
 
@@ -69,7 +69,9 @@ class _Race:
     def _dial(self, address: Address) -> None:
         make = TCP6ClientEndpoint if ":" in address.host else TCP4ClientEndpoint
         endpoint = make(self._reactor, address.host, address.port)
-        dialling = bounded(self._reactor, endpoint.connect(self._factory), self._seconds)
+        dialling = bounded(
+            self._reactor, endpoint.connect(self._factory), self._seconds, NEAR_TURNS
+        )
         self._running.append(dialling)
         self._next = self._reactor.callLater(ATTEMPT_DELAY, self._attempt)
         dialling.addCallbacks(

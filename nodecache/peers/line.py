@@ -33,8 +33,8 @@ from nodecache.membership import Address
 from nodecache.peers.dialling import AnyAddress
 from nodecache.upstream.dial import READ_SIZE, NoConnection
 from nodecache.upstream.explain import causes, explain
-from nodecache.upstream.waits import TimedOut, bounded
-from nodecache.upstream.wire import Lease, Reply, _Pool
+from nodecache.upstream.waits import NEAR_TURNS, TimedOut, bounded
+from nodecache.upstream.wire import Lease, Pool, Reply
 
 #: Bytes of an answer's head.
 MOST_HEAD: Final = 64 * KIB
@@ -74,7 +74,7 @@ class Line:
     def __init__(self, reactor: Any, timeouts: Timeouts) -> None:
         self._reactor = reactor
         self._connect = timeouts.peer_connect
-        self._pool = _Pool(reactor, timeouts.keepalive)
+        self._pool = Pool(reactor, timeouts.keepalive)
         self._closed = False
 
     async def send(self, addresses: Sequence[Address], sent: Sent, seconds: float) -> Reply:
@@ -89,7 +89,7 @@ class Line:
         lease = Lease(self._pool, frozenset(addresses), persistent=keep)
         try:
             asking = self._ask(lease, addresses, sent)
-            response = await bounded(self._reactor, asking, seconds)
+            response = await bounded(self._reactor, asking, seconds, NEAR_TURNS)
         except (CancelledError, TimedOut):
             raise
         except Exception as error:

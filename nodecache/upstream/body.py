@@ -37,16 +37,24 @@ class BodyStream(Protocol):
     """The body of one Reply. ``deliver`` or ``stop`` is called exactly once.
 
     ``received`` counts bytes; ``ended`` is called once, at the end of the
-    body or of our interest in it.
+    body or of our interest in it. A silence has ``turns`` looks at the sockets
+    in it (see ``waits.bounded``).
     """
 
     def __init__(
-        self, clock: Any, reply: Reply, silence: float, ended: Callable[[int], None]
+        self,
+        clock: Any,
+        reply: Reply,
+        silence: float,
+        ended: Callable[[int], None],
+        turns: int = 1,
     ) -> None:
         self._clock = clock
         reply.taken = True
         self._reply = reply
         self._silence = silence
+        self._turns = turns
+        self._looks = 0
         self._told = ended
         self._sink: Sink | None = None
         self._done: Deferred[None] | None = None
@@ -129,6 +137,7 @@ class BodyStream(Protocol):
             return
         self.received += len(data)
         self._heard_at = self._clock.seconds()
+        self._looks = 0
         if self._paused or self._held:
             self._held.append(data)
         else:
@@ -160,8 +169,9 @@ class BodyStream(Protocol):
 
     def _listen(self) -> None:
         self._heard_at = self._clock.seconds()
+        self._looks = 0
         if self._timer is None:
-            self._timer = self._clock.callLater(self._silence, self._look)
+            self._timer = self._clock.callLater(self._silence / self._turns, self._look)
 
     def _deafen(self) -> None:
         timer, self._timer = self._timer, None
@@ -174,9 +184,12 @@ class BodyStream(Protocol):
         if now - due > LATE:  # we were frozen; the bytes may be waiting for us
             self._listen()
             return
-        quiet = now - self._heard_at
-        if quiet < self._silence:
-            self._timer = self._clock.callLater(self._silence - quiet, self._look)
+        self._looks += 1
+        left = self._silence - (now - self._heard_at)
+        if left > 0 or self._looks < self._turns:
+            slice_ = self._silence / self._turns
+            pause = left if self._turns == 1 else max(min(left, slice_), slice_ / 2)
+            self._timer = self._clock.callLater(pause, self._look)
             return
         done = self._done
         self._close()

@@ -88,7 +88,7 @@ class Reply:
 class Lease:
     """The pool as one request sees it; remembers the connection that it was given."""
 
-    pool: _Pool
+    pool: Pool
     key: Hashable
     persistent: bool = True
     connection: Any = None
@@ -124,7 +124,7 @@ class _Noticed:
         return connecting
 
 
-class _Pool(HTTPConnectionPool):
+class Pool(HTTPConnectionPool):
     """``lent`` are connections that may be in use, to be aborted at the end."""
 
     retryAutomatically = False  # our own retry knows the deadline
@@ -152,7 +152,7 @@ class Wire:
     def __init__(self, reactor: Any, dial: Dial, keepalive: float) -> None:
         self._reactor = reactor
         self._dial = dial
-        self._pool = _Pool(reactor, keepalive)
+        self._pool = Pool(reactor, keepalive)
         self._closed = False
 
     async def send(
