@@ -14,7 +14,7 @@ from nodecache.limits import MIB, Limits
 from nodecache.peerwire.codec import HELLO, STATUS, SUSPECT, WARM, encode_hello
 from nodecache.peerwire.documents import MOST_SMALL, MOST_SUSPECT
 from nodecache.peerwire.hello import Hello
-from nodecache.web.peer_site import UNSIGNED_BYTES
+from nodecache.web.peer_site import UNSIGNED_BYTES, UNSIGNED_BYTES_OF_ONE
 from tests.loopback import WALL, Client, request, turns, until
 from tests.peer_case import ASKER, ME, SECRET, PeerCase, Sent
 
@@ -69,6 +69,14 @@ class SignatureTests(TrustCase):
         for at in (WALL - window + 0.1, WALL + window - 0.1):
             self.assertEqual((await self.answer(self.signed(STATUS, at=at))).status, 200)
         self.untouched()
+
+    async def test_a_clock_that_went_back_tells_the_time_by_which_it_judges(self) -> None:
+        self.assertEqual((await self.answer(self.signed(STATUS))).status, 200)
+        self.wall -= 3600.0
+        client = await self.begin_asking(self.signed(STATUS))
+        await client.hung_up()
+        self.assertEqual(client.reply.header("Nodecache-Time"), str(int(WALL * 1000)))
+        self.assertEqual((await self.answer(self.signed(STATUS, at=WALL))).status, 200)
 
     async def test_what_was_answered_is_not_answered_again(self) -> None:
         sent = self.signed(STATUS)
@@ -230,8 +238,13 @@ class BodyTests(TrustCase):
         self.assertEqual((await client.whole()).status, 200)
 
     async def test_bodies_of_strangers_together_have_a_bound(self) -> None:
+        for held, most in (("127.0.0.1", UNSIGNED_BYTES_OF_ONE), ("10.0.0.7", UNSIGNED_BYTES)):
+            await self.fills(held, most)
+
+    async def fills(self, held: str, most: int) -> None:
+        """With all but 1000 bytes of ``most`` held for ``held``, 900 go and 1800 do not."""
         clients: list[Client] = []
-        self.site._unsigned = UNSIGNED_BYTES - 1000
+        self.site._unsigned[held] = most - 1000
         for _ in range(2):
             client = await self.connect()
             client.send(request(HELLO, "POST", Content_Length="10000") + b"x" * 900)
@@ -239,13 +252,13 @@ class BodyTests(TrustCase):
             await turns()
         await clients[1].hung_up()
         self.assertEqual(clients[1].reply.status, 413)
-        self.assertEqual(self.site._unsigned, UNSIGNED_BYTES - 100)
+        self.assertEqual(self.site.held()[0], most - 100)
         # What was held for one is free once it is gone, or was found to be a stranger.
         clients[0].leave()
-        await until(lambda: self.site._unsigned == UNSIGNED_BYTES - 1000)
+        await until(lambda: self.site.held()[0] == most - 1000)
         await self.turned_away(request(HELLO, "POST", Content_Length="900") + b"x" * 900)
-        self.assertEqual(self.site._unsigned, UNSIGNED_BYTES - 1000)
-        self.site._unsigned = 0
+        self.assertEqual(self.site.held()[0], most - 1000)
+        self.site._unsigned.clear()
 
     async def test_a_body_of_a_form_is_not_taken_apart(self) -> None:
         body = b"a=1&" * 1000

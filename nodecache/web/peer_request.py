@@ -45,7 +45,8 @@ class PeerRequest(GuardedRequest):
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(channel, *args, **kwargs)
-        self.exchange = PeerExchange(client_name(getattr(self.client, "host", "")), self.started_at)
+        self._host = client_name(getattr(self.client, "host", ""))
+        self.exchange = PeerExchange(self._host, self.started_at)
         self._most = 0
         self._signed: tuple[bytes, str] | None = None
         self._work: Deferred[None] | None = None
@@ -71,10 +72,11 @@ class PeerRequest(GuardedRequest):
         channel = self.channel
         if channel is None or channel.refused:
             return
-        if self._body_bytes + len(data) > self._most or not self.site.take_in(len(data)):
+        size = len(data)
+        if self._body_bytes + size > self._most or not self.site.take_in(size, self._host):
             channel.refuse_body()
             return
-        self._body_bytes += len(data)
+        self._body_bytes += size
         assert self.content is not None
         self.content.write(data)
 
@@ -90,7 +92,7 @@ class PeerRequest(GuardedRequest):
         return content.getvalue() if isinstance(content, io.BytesIO) else b""
 
     def _forget_body(self) -> None:
-        self.site.let_go(self._body_bytes)
+        self.site.let_go(self._body_bytes, self._host)
         self._body_bytes = 0
 
     # Who asks.
@@ -130,7 +132,7 @@ class PeerRequest(GuardedRequest):
             case signing.BadSignature():
                 self._turn_away("unsigned" if header is None else "stranger", "")
             case signing.Expired(now=now):
-                self._turn_away("stranger", f"signed for another time than {now}")
+                self._turn_away("stranger", f"signed for another time than {now}", now)
             case signing.Replayed():
                 self._turn_away("replayed", "")
             case signing.Misdirected(number, signature):
@@ -145,10 +147,11 @@ class PeerRequest(GuardedRequest):
                 self._signed = secrets[number], signature
                 self._accepted(asked)
 
-    def _turn_away(self, outcome: str, reason: str) -> None:
+    def _turn_away(self, outcome: str, reason: str, now: int | None = None) -> None:
         """A stranger learns our time, and nothing else."""
         self.exchange.failed(outcome, reason)
-        self._refuse(401, {"Nodecache-Time": str(self.site.wall_ms())})
+        shown = self.site.wall_ms() if now is None else now
+        self._refuse(401, {"Nodecache-Time": str(shown)})
 
     def _refuse(self, status: int, headers: dict[str, str]) -> None:
         if self.channel is not None:
@@ -162,10 +165,9 @@ class PeerRequest(GuardedRequest):
             self.exchange.failed("wrong", "not a node id")
             self._say(complaint(400, "unclear", "not a node id"))
             return
-        source = self.exchange.peer
         self.exchange.peer = asked.node
         question = Question(
-            asked.method, asked.target, asked.range or None, asked.body, asked.node, source
+            asked.method, asked.target, asked.range or None, asked.body, asked.node, self._host
         )
         self._work = Deferred.fromCoroutine(self._answer(question))
         self._work.addErrback(self._failed)

@@ -1,7 +1,15 @@
-"""The peer port as the composition root sees it."""
+"""The peer port as the composition root sees it.
+
+The way of a question, from the outside in: ``peer_request`` reads it and knows
+who asks; ``peer_desk`` knows what each path answers; ``peer_lending`` gets
+bytes of a blob, by way of ``peer_line`` (who may be sent something now) and
+``peer_searches`` (what is looked for longer than one question lasts);
+``FramedSender`` sends them. ``peer_exchange`` is what is told of it all.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
@@ -29,8 +37,10 @@ from nodecache.web.peer_ports import Lent, Members, Secrets, Status, Warm
 from nodecache.web.peer_request import PeerRequest
 from nodecache.web.site import GuardedSite
 
-#: Bytes of bodies that are held before it is known who sent them, all requests together.
+#: Bytes of bodies that are held before it is known who sent them: of all requests
+#: together, and of those from one address.
 UNSIGNED_BYTES = 32 * MIB
+UNSIGNED_BYTES_OF_ONE = 4 * MIB
 
 
 class PeerChannel(GuardedChannel):
@@ -85,7 +95,7 @@ class PeerSite(GuardedSite):
             (b"POST", SUSPECT.encode()): MOST_SUSPECT,
             (b"POST", WARM.encode()): MOST_SMALL,
         }
-        self._unsigned = 0
+        self._unsigned: Counter[str] = Counter()
         self._lending = Lending(registry, admission, members, ticking, observe, timeouts)
         self.desk = Desk(registry, self._lending, members, status, warm, ticking, observe, timeouts)
 
@@ -101,19 +111,22 @@ class PeerSite(GuardedSite):
         """Bytes that are read of the body of such a request."""
         return self._most.get((method, path), 0)
 
-    def take_in(self, size: int) -> bool:
-        """Whether so many bytes more may be held of bodies whose sender is not known yet."""
-        if self._unsigned + size > UNSIGNED_BYTES:
+    def take_in(self, size: int, host: str) -> bool:
+        """Whether so many bytes more may be held for ``host`` before it is known who that is."""
+        of_one = self._unsigned[host] + size
+        if of_one > UNSIGNED_BYTES_OF_ONE or self._unsigned.total() + size > UNSIGNED_BYTES:
             return False
-        self._unsigned += size
+        self._unsigned[host] = of_one
         return True
 
-    def let_go(self, size: int) -> None:
-        self._unsigned -= size
+    def let_go(self, size: int, host: str) -> None:
+        self._unsigned[host] -= size
+        if not self._unsigned[host]:
+            del self._unsigned[host]
 
     def held(self) -> tuple[int, int, int]:
         """Bytes of unsigned bodies, places in the line, and searches that go on."""
-        return self._unsigned, self._lending.waiting, self.desk.searching
+        return self._unsigned.total(), self._lending.waiting, self.desk.searching
 
     def sender(self, request: PeerRequest, lent: Lent) -> FramedSender:
         return FramedSender(
