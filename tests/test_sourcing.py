@@ -20,7 +20,7 @@ from nodecache.peerwire.answers import (
     UpstreamBroken,
 )
 from nodecache.peerwire.questions import Mode
-from nodecache.sourcing import Ask, Pause, Refused, Search, SearchBudget, Step, Upstream
+from nodecache.sourcing import Ask, Holders, Pause, Refused, Search, SearchBudget, Step, Upstream
 
 BUDGET = SearchBudget.of(Timeouts(), Limits())
 MAY, HAVE = Mode.MAY_FETCH, Mode.ONLY_IF_HAVE
@@ -97,6 +97,35 @@ def test_an_owner_asks_its_stand_ins_once_for_a_lane() -> None:
     questions(first)
     assert first.asked_stand_ins
     assert questions(search(me="owner", asked_stand_ins=True)) == []
+
+
+def test_who_is_asked_to_fetch_asks_those_before_it_each_time() -> None:
+    """Somebody does not know the owner; all others ask it, so it is likely to be getting it."""
+    searched = search(me="third", as_owner=True, asked_stand_ins=True)
+    assert questions(searched) == [("owner", HAVE), ("second", HAVE)]
+
+
+def test_one_holder_is_asked_before_the_owner_to_spread_the_load() -> None:
+    order = questions(search(holders=("me", "second", "a", "b")))
+    assert order == [("a", HAVE), ("owner", MAY), ("second", MAY), ("third", MAY)]
+
+
+def test_a_holder_at_its_limit_is_not_waited_for_but_its_referrals_are_followed() -> None:
+    searched = search(holders=("a",))
+    searched.next(0.0)
+    searched.answered("a", elsewhere("b"), 0.0)
+    assert asked(searched.next(0.0)) == ("b", HAVE)
+    searched.answered("b", Absent(), 0.0)
+    assert asked(searched.next(0.0)) == ("owner", MAY)
+
+
+def test_an_owner_waits_for_a_holder_at_its_limit() -> None:
+    """Better than to fetch again what the cluster has."""
+    searched = search(me="owner", holders=("a",), asked_stand_ins=True)
+    searched.next(0.0)
+    searched.answered("a", elsewhere(), 0.0)
+    assert searched.next(0.0) == Pause(0.1)
+    assert asked(searched.next(0.1)) == ("a", HAVE)
 
 
 def test_an_owner_asks_all_holders_first() -> None:
@@ -242,6 +271,38 @@ def test_a_body_that_breaks_off_goes_on_with_the_next_peer() -> None:
     searched.next(0.0)
     searched.failed("owner", failure("owner"), 100.0)
     assert searched.next(1.0) != Upstream()
+
+
+def test_holders_that_gave_are_guessed_at_first_and_the_longest_unused_of_them() -> None:
+    holders = Holders()
+    holders.told(["a", "b", "c"])
+    holders.gave("b")
+    assert holders.best(3) == ("b", "a", "c")
+    holders.lacked("b")
+    holders.lacked("a")
+    assert holders.best(3) == ("c", "b", "a")
+    holders.gave("a")
+    holders.told(["a"])
+    assert holders.best(1) == ("a",)
+    holders.failed("a")
+    assert holders.best(3) == ("c", "b")
+
+
+def test_holders_take_turns() -> None:
+    holders = Holders()
+    for peer in "abab":
+        holders.gave(peer)
+    assert holders.best(2) == ("a", "b")
+    holders.gave("a")
+    assert holders.best(2) == ("b", "a")
+
+
+def test_no_more_than_32_holders_are_remembered_and_the_best_of_them() -> None:
+    holders = Holders()
+    holders.gave("good")
+    holders.told(f"p{number}" for number in range(100))
+    assert len(holders) == 32
+    assert holders.best(1) == ("good",)
 
 
 names = st.sampled_from([*RANKS, "me", *"abcdefghij"])

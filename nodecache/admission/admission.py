@@ -28,14 +28,18 @@ class _Key:
     """What is sent of one key: to whom, who waits, who got it."""
 
     running: dict[int, Ticket] = attrs.field(factory=dict)
-    line: OrderedDict[int, Ticket] = attrs.field(factory=OrderedDict)
+    line: set[int] = attrs.field(factory=set)
     receivers: Receivers = attrs.field(factory=Receivers)
 
 
 class Admission:
-    """``now`` is seconds of one clock. Set ``slow`` and ``leaving`` as they change.
+    """Places for askers. ``now`` is seconds of one clock.
 
-    ``slow``: this node lags behind; one transfer of a key at a time.
+    An asker for whom there is no place is referred to those who came before.
+    Only where there is nobody to be named does it wait in line: whoever waits
+    here holds up what it could have from another at once.
+
+    Set these as they change. ``slow``: this node lags behind; one transfer of a key at a time.
     ``leaving``: it is stopping; everybody is referred.
     """
 
@@ -43,7 +47,7 @@ class Admission:
         self._limits = limits
         self._keys: OrderedDict[str, _Key] = OrderedDict()
         self._started: OrderedDict[int, tuple[Ticket, float]] = OrderedDict()
-        self._waiting: OrderedDict[int, Ticket] = OrderedDict()
+        self._waiting: OrderedDict[int, tuple[Ticket, str]] = OrderedDict()
         self._count = 0
         self._duration = _FIRST_GUESS
         self.slow = False
@@ -60,10 +64,11 @@ class Admission:
             self._start(entry, ticket, now)
             entry.receivers.put(asker, zone, State.GETTING)
             return Admitted(ticket)
-        if len(entry.line) < self._limits.peer_queue:
-            entry.line[ticket.number] = self._waiting[ticket.number] = ticket
-            return Queued(ticket)
-        return self._refer(entry, asker, zone)
+        if entry.receivers.knows_another(asker) or len(entry.line) >= self._limits.peer_queue:
+            return self._refer(entry, asker, zone)
+        entry.line.add(ticket.number)
+        self._waiting[ticket.number] = ticket, zone
+        return Queued(ticket)
 
     def refer(self, key: str, asker: str, now: float, zone: str = "") -> Referred:
         """For one that waited in line long enough."""
@@ -90,7 +95,7 @@ class Admission:
         self._waiting.pop(ticket.number, None)
         entry = self._keys.get(ticket.key)
         if entry is not None:
-            entry.line.pop(ticket.number, None)
+            entry.line.discard(ticket.number)
 
     def holders(self, key: str, most: int = 4) -> tuple[str, ...]:
         """To whom it was given, those that have it whole first."""
@@ -129,19 +134,21 @@ class Admission:
     def _admit_waiting(self, now: float) -> tuple[Ticket, ...]:
         """Those that have waited longest, of keys that have a place."""
         admitted = []
-        for number, ticket in list(self._waiting.items()):
+        for number, (ticket, zone) in list(self._waiting.items()):
             if len(self._started) >= self._limits.peer_transfers:
                 break
             entry = self._entry(ticket.key)
             if self._has_place(entry):
-                del self._waiting[number], entry.line[number]
+                del self._waiting[number]
+                entry.line.discard(number)
                 self._start(entry, ticket, now)
-                entry.receivers.put(ticket.asker, "", State.GETTING)
+                entry.receivers.put(ticket.asker, zone, State.GETTING)
                 admitted.append(ticket)
         return tuple(admitted)
 
     def _refer(self, entry: _Key, asker: str, zone: str) -> Referred:
         peers = entry.receivers.name(asker, zone)
+        entry.receivers.put(asker, zone, State.REFERRED)
         retry = min(max(self._duration, _SOONEST), _LATEST)
         return Referred(peers, retry)
 

@@ -59,6 +59,9 @@ class Receivers:
         """It has it not after all."""
         self._all.pop(peer, None)
 
+    def knows_another(self, asker: str) -> bool:
+        return len(self._all) > (asker in self._all)
+
     def name(self, asker: str, zone: str) -> tuple[str, ...]:
         """Whom to name to ``asker``: of its zone first, then those with the fewest children."""
         best = nsmallest(

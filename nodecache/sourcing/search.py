@@ -27,6 +27,9 @@ RANKED: Final = 3
 #: The part of the silence that is left which one peer may take, so that the next is asked as well.
 _SHARE: Final = 2 / 3
 
+#: So many holders are asked before the owner.
+LIKELY: Final = 1
+
 #: Of the silence, the part after which what is left is too little to ask anybody.
 _ENOUGH: Final = 0.9
 
@@ -54,9 +57,11 @@ class Search:
 
     ``ranked`` are node ids, the best first (``me`` may be among them; three
     count). ``as_owner``: a peer asked this node to fetch. ``holders`` are peers
-    known or likely to have it, the best first: one of them is asked before the
-    owner, all of them by an owner. ``asked_stand_ins``: this has been done for
-    the lane and fill. ``started`` and ``now`` are seconds of one clock.
+    known or likely to have it, the best first: one is asked before the owner,
+    all of them by an owner. ``asked_stand_ins``: this has been done for the
+    lane and fill; those who rank before an owner are asked each time, since
+    others take them for the owner. ``started`` and ``now`` are seconds of one
+    clock.
 
     Each ``Ask`` is followed by ``answered`` or ``failed``, unless bytes came;
     if these break off, ``failed`` and ``next`` go on with the search.
@@ -101,15 +106,20 @@ class Search:
     def _asked_by_an_owner(
         self, first: list[str], holders: Sequence[str], *, asked_stand_ins: bool
     ) -> list[_Candidate]:
-        likely = [_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.HOLDER) for peer in holders]
-        if asked_stand_ins:
-            return likely
-        ranks = [peer for peer in first if peer != self._me and peer not in holders]
-        return likely + [_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.RANK) for peer in ranks]
+        place = first.index(self._me) if self._me in first else RANKED
+        ranks = first[:place] if asked_stand_ins else first
+        return [
+            *(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.HOLDER) for peer in holders),
+            *(
+                _Candidate(peer, Mode.ONLY_IF_HAVE, _Why.RANK)
+                for peer in ranks
+                if peer != self._me and peer not in holders
+            ),
+        ]
 
     def _asked_by_others(self, first: list[str], holders: Sequence[str]) -> list[_Candidate]:
         place = first.index(self._me) if self._me in first else RANKED
-        likely = [peer for peer in holders if peer not in first and peer != self._me][:1]
+        likely = [peer for peer in holders if peer not in first and peer != self._me][:LIKELY]
         return [
             *(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.HOLDER) for peer in likely),
             *(_Candidate(peer, Mode.MAY_FETCH, _Why.RANK) for peer in first[:place]),
@@ -167,8 +177,9 @@ class Search:
         while self._line:
             candidate = self._line.popleft()
             if candidate.peer not in self._gone:
-                mode = Mode.ONLY_IF_HAVE if self._only_if_have else candidate.mode
-                return attrs.evolve(candidate, mode=mode)
+                if self._only_if_have:
+                    return attrs.evolve(candidate, mode=Mode.ONLY_IF_HAVE)
+                return candidate
         return None
 
     def _ask(self, candidate: _Candidate, now: float) -> Ask:

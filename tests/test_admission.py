@@ -1,0 +1,271 @@
+"""Who is sent something now, who waits, and who is named somebody else."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from nodecache.admission import Admission, Admitted, Answer, Pace, Queued, Referred, Ticket
+from nodecache.limits import Limits
+
+LIMITS = Limits(peer_segment_transfers=2, peer_transfers=5, peer_queue=2)
+
+
+def ticket_of(answer: Answer) -> Ticket:
+    assert isinstance(answer, Admitted | Queued), answer
+    return answer.ticket
+
+
+def referred(answer: Answer) -> tuple[str, ...]:
+    assert isinstance(answer, Referred), answer
+    return answer.peers
+
+
+def full(admission: Admission, key: str = "k") -> list[Ticket]:
+    """Two askers, a and b, for whom there were places."""
+    return [ticket_of(admission.ask(key, asker, 0.0)) for asker in "ab"]
+
+
+def busy(admission: Admission) -> list[Ticket]:
+    """All places of the node taken, by one key each."""
+    return [ticket_of(admission.ask(f"other-{n}", f"p{n}", 0.0)) for n in range(5)]
+
+
+def test_a_few_are_sent_one_thing_and_the_next_is_named_those() -> None:
+    admission = Admission(LIMITS)
+    full(admission)
+    assert referred(admission.ask("k", "c", 0.0)) == ("a", "b")
+
+
+def test_another_thing_has_places_of_its_own() -> None:
+    admission = Admission(LIMITS)
+    full(admission)
+    assert isinstance(admission.ask("other", "c", 0.0), Admitted)
+
+
+def test_who_was_referred_is_named_to_those_who_come_later() -> None:
+    """The tree grows without anything more being sent from here."""
+    admission = Admission(LIMITS)
+    full(admission)
+    parents = [referred(admission.ask("k", f"p{number}", 0.0))[0] for number in range(6)]
+    assert parents[:2] == ["a", "b"]
+    assert len(set(parents)) == 6
+
+
+def test_nobody_is_named_to_itself_and_no_more_than_four_are() -> None:
+    admission = Admission(LIMITS)
+    full(admission)
+    for number in range(20):
+        peers = referred(admission.ask("k", f"p{number % 10}", 0.0))
+        assert f"p{number % 10}" not in peers
+        assert len(set(peers)) == len(peers) <= 4
+
+
+def test_a_transfer_that_ends_makes_a_place() -> None:
+    admission = Admission(LIMITS)
+    first, _ = full(admission)
+    assert admission.finished(first, 0.1, complete=True) == ()
+    assert isinstance(admission.ask("k", "c", 0.1), Admitted)
+
+
+def test_one_that_broke_off_is_not_named() -> None:
+    admission = Admission(LIMITS)
+    first, _ = full(admission)
+    admission.finished(first, 0.1, complete=False)
+    admission.ask("k", "c", 0.1)
+    assert referred(admission.ask("k", "d", 0.1)) == ("b", "c")
+
+
+def test_who_may_be_named_to_nobody_waits_in_line() -> None:
+    admission = Admission(LIMITS)
+    taken = busy(admission)
+    waiting = admission.ask("k", "c", 0.0)
+    assert isinstance(waiting, Queued)
+    assert isinstance(admission.ask("k", "d", 0.0), Queued)
+    assert referred(admission.ask("k", "e", 0.0)) == ()
+    assert admission.finished(taken[0], 0.1, complete=True) == (waiting.ticket,)
+    assert admission.finished(taken[0], 0.1, complete=True) == ()
+
+
+def test_who_left_the_line_is_not_admitted_from_it() -> None:
+    admission = Admission(LIMITS)
+    taken = busy(admission)
+    first = ticket_of(admission.ask("k", "c", 0.0))
+    second = ticket_of(admission.ask("k", "d", 0.0))
+    admission.given_up(first, 0.0)
+    admission.given_up(first, 0.0)
+    assert admission.finished(taken[0], 0.1, complete=True) == (second,)
+
+
+def test_who_has_waited_long_enough_is_referred() -> None:
+    admission = Admission(LIMITS)
+    busy(admission)
+    admission.given_up(ticket_of(admission.ask("other-1", "p1", 0.0)), 1.0)
+    assert referred(admission.refer("other-1", "x", 1.0)) == ("p1",)
+
+
+def test_a_node_that_is_slow_sends_one_thing_to_one() -> None:
+    admission = Admission(LIMITS)
+    admission.slow = True
+    assert isinstance(admission.ask("k", "a", 0.0), Admitted)
+    assert referred(admission.ask("k", "b", 0.0)) == ("a",)
+
+
+def test_a_node_that_is_leaving_refers_everybody() -> None:
+    admission = Admission(LIMITS)
+    full(admission)
+    admission.leaving = True
+    assert referred(admission.ask("k", "c", 0.0)) == ("a", "b")
+    assert referred(admission.ask("new", "c", 0.0)) == ()
+
+
+def test_the_askers_zone_is_named_first() -> None:
+    admission = Admission(LIMITS)
+    for asker, zone in (("a", "east"), ("b", "west")):
+        admission.ask("k", asker, 0.0, zone)
+    for _ in range(3):
+        assert referred(admission.ask("k", "c", 0.0, "west"))[0] == "b"
+    assert referred(admission.ask("k", "d", 0.0, "east"))[0] == "a"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "least", "most"), [(0.0, 0.02, 0.05), (0.3, 0.25, 0.35), (60.0, 1.0, 1.0)]
+)
+def test_the_time_to_come_again_is_what_a_transfer_takes(
+    seconds: float, least: float, most: float
+) -> None:
+    admission = Admission(LIMITS)
+    for number in range(20):
+        ticket = ticket_of(admission.ask(f"k{number}", "a", 0.0))
+        admission.finished(ticket, seconds, complete=True)
+    busy(admission)
+    answer = admission.refer("k", "a", seconds)
+    assert least <= answer.retry <= most
+
+
+def test_holders_are_those_to_whom_it_was_given_the_surest_first() -> None:
+    admission = Admission(LIMITS)
+    first, _ = full(admission)
+    admission.ask("k", "c", 0.0)
+    admission.finished(first, 0.1, complete=True)
+    assert admission.holders("k") == ("a", "b", "c")
+    assert admission.holders("k", 1) == ("a",)
+    assert admission.holders("unknown") == ()
+
+
+def test_memory_is_bounded_however_many_ask_for_however_much() -> None:
+    admission = Admission(LIMITS)
+    for number in range(6000):
+        ticket = ticket_of(admission.ask(f"k{number}", "a", 0.0))
+        admission.finished(ticket, 0.0, complete=True)
+    assert admission.holders("k0") == ()
+    assert admission.holders("k5999") == ("a",)
+    full(admission)
+    for number in range(1000):
+        admission.ask("k", f"p{number}", 0.0)
+    assert len(admission.holders("k", 10_000)) == 64
+
+
+def test_a_transfer_that_nobody_ended_holds_its_place_no_longer_than_a_quarter_of_an_hour() -> None:
+    admission = Admission(LIMITS)
+    lost = full(admission)[0]
+    assert isinstance(admission.ask("k", "c", 899.0), Referred)
+    assert isinstance(admission.ask("k", "c", 900.0), Admitted)
+    assert admission.finished(lost, 901.0, complete=True) == ()
+
+
+@attrs.define
+class Model:
+    running: set[Ticket]
+    waiting: set[Ticket]
+
+
+class Asking(RuleBasedStateMachine):
+    """Whatever order things come in: limits are kept, and nobody is forgotten in the line."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.admission = Admission(LIMITS)
+        self.model = Model(set(), set())
+        self.now = 0.0
+
+    @rule(key=st.sampled_from("xyz"), asker=st.sampled_from("abcdefgh"))
+    def ask(self, key: str, asker: str) -> None:
+        answer = self.admission.ask(key, asker, self.now)
+        if isinstance(answer, Admitted):
+            self.model.running.add(answer.ticket)
+        elif isinstance(answer, Queued):
+            self.model.waiting.add(answer.ticket)
+        else:
+            assert asker not in answer.peers
+
+    @precondition(lambda self: self.model.running)
+    @rule(data=st.data(), complete=st.booleans(), seconds=st.floats(0, 2))
+    def finish(self, data: st.DataObject, complete: bool, seconds: float) -> None:
+        self.now += seconds
+        ticket = data.draw(st.sampled_from(sorted(self.model.running, key=lambda t: t.number)))
+        admitted = self.admission.finished(ticket, self.now, complete=complete)
+        self.model.running.remove(ticket)
+        assert set(admitted) <= self.model.waiting
+        self.model.waiting -= set(admitted)
+        self.model.running |= set(admitted)
+
+    @precondition(lambda self: self.model.waiting)
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        ticket = data.draw(st.sampled_from(sorted(self.model.waiting, key=lambda t: t.number)))
+        self.admission.given_up(ticket, self.now)
+        self.model.waiting.remove(ticket)
+
+    @invariant()
+    def limits_are_kept(self) -> None:
+        running = self.model.running
+        assert len(running) <= LIMITS.peer_transfers
+        for key in "xyz":
+            assert sum(ticket.key == key for ticket in running) <= LIMITS.peer_segment_transfers
+            assert sum(each.key == key for each in self.model.waiting) <= LIMITS.peer_queue
+
+    @invariant()
+    def nobody_waits_while_there_is_a_place(self) -> None:
+        running = self.model.running
+        for each in self.model.waiting:
+            same = sum(ticket.key == each.key for ticket in running)
+            full = len(running) >= LIMITS.peer_transfers
+            assert full or same >= LIMITS.peer_segment_transfers
+
+
+TestAsking = Asking.TestCase
+TestAsking.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+# Bytes a second
+
+
+def test_a_burst_goes_at_once_and_what_follows_waits() -> None:
+    pace = Pace(100.0, 50.0)
+    assert pace.allow(50, 0.0) == 0.0
+    assert pace.allow(100, 0.0) == pytest.approx(1.0)
+    assert pace.allow(0, 1.0) == pytest.approx(0.0)
+    assert pace.allow(50, 2.0) == 0.0
+
+
+def test_no_more_than_a_burst_is_saved_up() -> None:
+    pace = Pace(100.0, 50.0)
+    pace.allow(0, 0.0)
+    assert pace.allow(60, 1000.0) == pytest.approx(0.1)
+
+
+def test_the_rate_is_kept_in_the_long_run() -> None:
+    pace, now = Pace(1000.0, 100.0), 0.0
+    for _ in range(100):
+        now += pace.allow(100, now)
+    assert now == pytest.approx(9.9)
+
+
+def test_a_clock_that_goes_back_gives_nothing() -> None:
+    pace = Pace(100.0, 50.0)
+    pace.allow(50, 10.0)
+    assert pace.allow(10, 5.0) == pytest.approx(0.1)
