@@ -82,10 +82,14 @@ class Books:
     def told(
         self, peer: str, what: str, kind: PeerKind, words: str, pause: float = 0.0
     ) -> PeerFailure:
-        """A failure that is not held against anybody."""
-        self._observe(
-            PeerFailed(peer=peer, what=what, kind=kind.value, reason=words, pause_seconds=pause)
-        )
+        """A failure that is not held against anybody.
+
+        Of greetings ``PeerAsked`` and ``PeerHealth`` tell: nodes come and go.
+        """
+        if what != "hello":
+            self._observe(
+                PeerFailed(peer=peer, what=what, kind=kind.value, reason=words, pause_seconds=pause)
+            )
         return PeerFailure(peer, kind, f"peer {peer}: {words}")
 
     def received(self, peer: str, mode: str, count: int) -> None:
