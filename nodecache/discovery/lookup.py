@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from nodecache.discovery.question import TYPES, Answer, NoAnswer, Question, ask
 from nodecache.discovery.resolvconf import ResolvConf
+
+T = TypeVar("T")
 
 #: Seconds until a question that was not answered is sent to the next name server.
 TRY: Final = 1.0
@@ -98,13 +100,15 @@ class Lookup:
         settings = self._settings.settings()
         names = settings.candidates(name)
         deadline: float = self._reactor.seconds() + self._seconds
+        known: dict[str, _Outcome] = {}
         if self._proven in names:
-            outcome = await self._both(self._proven, settings, deadline)
+            outcome = known[self._proven] = await self._both(self._proven, settings, deadline)
             if not outcome.absent:
                 return self._judged([outcome])
-            names = tuple(each for each in names if each != self._proven)
-        asking = [Deferred.fromCoroutine(self._both(each, settings, deadline)) for each in names]
-        return self._judged(await gatherResults(asking, consumeErrors=True))
+        rest = [each for each in names if each not in known]
+        asked = await _together(self._both(each, settings, deadline) for each in rest)
+        known.update(zip(rest, asked, strict=True))
+        return self._judged([known[each] for each in names])
 
     def _judged(self, outcomes: Sequence[_Outcome]) -> Found:
         unsure = False
@@ -114,14 +118,11 @@ class Lookup:
                     self._proven = outcome.name
                 return outcome.found()
             unsure = unsure or bool(outcome.trouble)
-        raise NotResolved("; ".join(outcome.why_not() for outcome in outcomes) or "no such name")
+        raise NotResolved("; ".join(outcome.why_not() for outcome in outcomes))
 
     async def _both(self, name: str, settings: ResolvConf, deadline: float) -> _Outcome:
-        asking = [
-            Deferred.fromCoroutine(self._one(name, kind, settings.servers, deadline))
-            for kind in TYPES
-        ]
-        return _Outcome(name, tuple(await gatherResults(asking, consumeErrors=True)))
+        asking = (self._one(name, kind, settings.servers, deadline) for kind in TYPES)
+        return _Outcome(name, tuple(await _together(asking)))
 
     async def _one(
         self, name: str, kind: str, servers: Sequence[str], deadline: float
@@ -144,3 +145,14 @@ class Lookup:
                     silent += [server] if error.silent else []
             waiting = silent
         return problem
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results, in order. Whichever way it ends, none of it goes on."""
+    running = [Deferred.fromCoroutine(each) for each in work]
+    try:
+        return [await each for each in running]
+    finally:
+        for each in running:
+            each.cancel()
+            each.addErrback(lambda _: None)

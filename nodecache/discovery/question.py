@@ -157,6 +157,8 @@ async def _over_tcp(reactor: Any, server: tuple[str, int], question: Question) -
 class _Datagram(DatagramProtocol):
     """Sends one question from a port of its own, and takes the first answer to it."""
 
+    noisy = False
+
     def __init__(self, server: tuple[str, int], question: Question) -> None:
         self._server = server
         self._question = question
@@ -178,6 +180,10 @@ class _Datagram(DatagramProtocol):
             self.outcome.callback(message)
 
     def connectionRefused(self) -> None:
+        self._failed("refused")
+
+    def stopProtocol(self) -> None:
+        # The reactor closes the socket itself where it is told of a refusal as of an error.
         self._failed("refused")
 
     def _failed(self, reason: str) -> None:
