@@ -50,6 +50,8 @@ class WalkTests(SynchronousTestCase):
         self.waiting["p1"].callback(None)
         self.assertEqual(self.asked, ["p0", "p1", "p2", "p3"])
         self.assertNoResult(walking)
+        walking.cancel()
+        self.failureResultOf(walking, CancelledError)
 
     def test_the_first_find_ends_it_and_lets_the_others_go(self) -> None:
         walking = self.start(self.patient, any_found)
