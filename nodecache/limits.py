@@ -81,8 +81,9 @@ class Timeouts:
     peer_silence: float = 1.5
     # A peer that has nothing to send yet and is fetching says so this often.
     peer_alive: float = 0.5
-    # A peer asked to fetch answers after this long that it is at it (202).
-    peer_patience: float = 1.0
+    # A peer asked to fetch answers after this long that it is at it (202): well within the
+    # silence that is granted to one of several.
+    peer_patience: float = 0.4
     # One segment is looked for among peers at most this long before upstream is asked.
     peer_search: float = 6.0
     # Upstream silent for this long: the rest of the peers is asked whether they have it.

@@ -160,6 +160,9 @@ class FakeLender(Lender):
         self.loans.append(FakeLoan(total, fetched=fetched))
         return self.loans[-1]
 
+    async def is_new(self, digest: Digest) -> bool:
+        return await self.holds(digest, Span(0, 1), "") is None
+
     async def holds(self, digest: Digest, span: Span, asker: str) -> int | None:
         return self.partial.get(digest, self.store.blob_size(digest))
 
@@ -322,7 +325,7 @@ class ClusterCase(SynchronousTestCase):
             limits=self.limits,
             timeouts=self.timeouts,
             sharing=Sharing(
-                direct=shared.direct,
+                direct=shared.owned,
                 others=shared.rest,
                 lender=node.lender,
                 duties=node.duties,

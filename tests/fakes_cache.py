@@ -111,18 +111,19 @@ class Held:
 
 
 class FakeReadable:
-    """A blob open for reading; ``closes`` counts."""
+    """A blob open for reading; ``closes`` counts. Of one that is ``arriving`` nothing is there."""
 
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, total: int | None, *, arriving: bool = False) -> None:
         self.total = total
         self.fd = -1
         self.closes = 0
+        self.arriving = arriving
 
     def available(self, offset: int, *, held_back: bool) -> int:
-        return max(0, (self.total or 0) - offset)
+        return 0 if self.arriving else max(0, (self.total or 0) - offset)
 
     def wait(self, offset: int, *, held_back: bool) -> Deferred[None]:
-        return succeed(None)
+        return Deferred() if self.arriving else succeed(None)
 
     def punched(self, offset: int) -> None:
         pass
@@ -216,7 +217,7 @@ class FakeFlight:
         self._fills = fills
 
     def reader(self) -> FakeReadable:
-        self.readers.append(FakeReadable(self.total))
+        self.readers.append(FakeReadable(self.total, arriving=self._fills.arriving))
         return self.readers[-1]
 
     async def opened(self) -> None:
@@ -238,6 +239,7 @@ class FakeFills:
         self.total: int | None = None
         self.refusal: Failure | None = None
         self.failure: Failure | None = None
+        self.arriving = False
         self.starting = Held()
         self.opening = Held()
 

@@ -211,6 +211,30 @@ class VerifiedTests(OwnerCase):
         self.assertEqual(self.blob(verified=True).total, 5)
         self.assertEqual(len(self.node.fills.starts), 1)
 
+    def test_what_comes_from_upstream_alone_is_lent_while_it_arrives(self) -> None:
+        """A big blob takes longer than any asker waits; it checks the digest itself."""
+        self.node.fills.total, self.node.fills.arriving = 5, True
+        self.node.lender.fetchable[LAYER] = 5
+        asking = self.ask_blob(verified=True)
+        self.clock.advance(1)
+        self.successResultOf(asking).close()
+        self.blob(verified=True).close()
+        self.assertEqual(len(self.node.fills.starts), 1)
+        self.assertTrue(self.node.duties.repairs(LAYER))
+
+    def test_what_was_begun_before_is_not_lent_before_it_is_whole(self) -> None:
+        self.node.fills.total, self.node.fills.arriving = 5, True
+        self.node.lender.partial[LAYER] = 5
+        asking = self.ask_blob(verified=True)
+        self.clock.advance(1)
+        self.assertIsInstance(self.successResultOf(asking), Fetching)
+        self.assertIsInstance(self.blob_later(verified=True), Fetching)
+
+    def blob_later(self, **changes: Any) -> Any:
+        asking = self.ask_blob(**changes)
+        self.clock.advance(1)
+        return self.successResultOf(asking)
+
     def test_what_fails_is_told(self) -> None:
         self.node.fills.failure = FlightFailed(GONE)
         self.assertIsInstance(self.blob(verified=True), UpstreamAbsent)
@@ -340,7 +364,17 @@ class DigestTests(OwnerCase):
         for _ in range(2):
             self.assertEqual(self.manifest(reference=OLD.digest).body, OLD.body)
         self.assertEqual(self.spent(), [GET_OLD])
-        self.assertEqual(self.questions(), [])
+        modes = {mode for _, _, _, mode in self.questions()}
+        self.assertEqual(modes, {"only-if-have"}, "nobody forwards")
+
+    def test_one_that_a_former_owner_has_costs_no_get(self) -> None:
+        node = self.nodes["n1"]
+        assert node.cache.owner is not None
+        question = ManifestQuestion(ALPINE, OLD.digest, Mode.MAY_FETCH, 5.0, head=False)
+        self.successResultOf(self.start(node.cache.owner.peer_manifest(question, "n2")))
+        self.assertEqual(self.spent(), [GET_OLD])
+        self.assertEqual(self.manifest(reference=OLD.digest).body, OLD.body)
+        self.assertEqual(self.spent(), [])
 
     def test_many_who_ask_at_once_cost_one_get(self) -> None:
         self.hub.held["GET"].holding = True

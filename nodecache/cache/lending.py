@@ -47,6 +47,10 @@ class Lender(Protocol):
         """Size of the blob, if bytes of ``span`` are here or on their way. Raises StoreFailure."""
         ...
 
+    async def is_new(self, digest: Digest) -> bool:
+        """Whether not a byte of it is here, nor on its way. Raises StoreFailure."""
+        ...
+
     async def distrust(self, digest: Digest, sums: Mapping[int, tuple[int, ...]]) -> None:
         """Drop what differs from ``sums``, unless its digest was found right here."""
         ...
@@ -76,6 +80,8 @@ class Lending:
         self._clock = tools.clock
         self._patience = patience
         self._repairs: SingleFlight[Digest, None] = SingleFlight()
+        #: Repairs whose every byte comes from upstream.
+        self._pure: set[Digest] = set()
 
     async def lend(self, question: BlobQuestion, asker: str) -> Loan | Refusal:
         """The loan is the caller's to close."""
@@ -122,29 +128,44 @@ class Lending:
             return _DutifulLoan(loan, stack.pop_all())
 
     async def _repair(self, question: BlobQuestion, asker: str) -> Loan | Refusal:
-        """Only a copy whose digest was found right will do: it is fetched whole for that."""
+        """A copy whose digest was found right, or one that comes from upstream alone.
+
+        It is fetched whole. Whoever asked checks the digest as well, so that a
+        pure one is lent while it arrives: a big blob takes longer than anybody waits.
+        """
         if question.mode is Mode.ONLY_IF_HAVE:
             return Absent()
+        if question.digest in self._pure:
+            return await self._lend_pure(question, asker)
         self._gate.check(Subject.blob(question.repository, question.digest))
         waiter = self._repairs.run(question.digest, lambda: self._make_whole(question))
         try:
             await within(waiter, self._clock, Deadline(self._clock.seconds() + self._patience))
         except UpstreamFailure:
+            if question.digest in self._pure:
+                return await self._lend_pure(question, asker)
             if question.digest in self._repairs:
                 return Fetching(self._patience)
             raise
         return await self._lend(question, asker, fetch=False) or Fetching(self._patience)
 
+    async def _lend_pure(self, question: BlobQuestion, asker: str) -> Loan | Refusal:
+        return await self._lend(question, asker, fetch=True) or Fetching(self._patience)
+
     async def _make_whole(self, question: BlobQuestion) -> None:
         """Returns once the digest was found right. Raises UpstreamFailure, StoreFailure."""
         digest = question.digest
+        pure = await self._lender.is_new(digest)
         with self._duties.on(digest, segment_of(question.span.start), repair=True):
             flight = await self._fills.start(question.repository, digest, question.size)
             reader = flight.reader()
             try:
                 await flight.opened()
+                if pure:
+                    self._pure.add(digest)
                 await _read_through(reader)
             finally:
+                self._pure.discard(digest)
                 reader.close()
 
     async def size(self, question: BlobQuestion) -> int | None:

@@ -88,7 +88,7 @@ class Manifests:
         *,
         direct: bool = False,
     ) -> tuple[Known, Source]:
-        """From here or from upstream; ``direct``: from no peer.
+        """From here or from upstream; ``direct``: from no peer that would have to fetch it.
 
         Raises OfflineMiss, UpstreamFailure.
         """

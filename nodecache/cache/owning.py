@@ -55,7 +55,7 @@ _Key = tuple[Repository, Reference, bool]
 class Sharing:
     """What a cache needs to share with its peers.
 
-    ``direct`` are the upstreams without peers, ``others`` what the peers have,
+    ``direct`` are the upstreams without peers that would fetch, ``others`` what the peers have,
     ``lender`` the fills.
     """
 

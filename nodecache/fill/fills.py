@@ -234,6 +234,13 @@ class Fills:
         known = await self._store.peek_partial(digest)
         return known.total if known is not None and _has(known, span) else None
 
+    async def is_new(self, digest: Digest) -> bool:
+        """Whether not a byte of it is here, nor on its way. Raises StoreFailure."""
+        if digest in self._fills or self._store.blob_size(digest) is not None:
+            return False
+        known = await self._store.peek_partial(digest)
+        return known is None or not known.segments
+
     async def _is_kept(self, digest: Digest, span: Span) -> bool:
         known = await self._store.peek_partial(digest)
         return known is not None and _has(known, span)

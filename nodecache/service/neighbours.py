@@ -159,7 +159,7 @@ class Neighbours:
     def sharing(self, fills: Fills) -> Sharing:
         """What the cache is made with."""
         return Sharing(
-            direct=self.upstreams.direct,
+            direct=self.upstreams.owned,
             others=self.upstreams.rest,
             lender=fills,
             duties=self._duties,

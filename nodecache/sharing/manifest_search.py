@@ -62,9 +62,10 @@ class PeerManifests:
         """Whether a peer had an answer of that upstream a short while ago."""
         return self._reached.get(namespace, self._clock.seconds()) is not None
 
-    async def find(self, wanted: Wanted) -> PeerManifest | None:
+    async def find(self, wanted: Wanted, *, as_owner: bool = False) -> PeerManifest | None:
         """What a peer gives; None where upstream is to be asked.
 
+        ``as_owner``: a peer asked this node to fetch it, so nobody is made to.
         Who told what a tag means is asked first for the manifest. Raises
         ToldByPeer when a peer asked upstream for us, and that has it not.
         """
@@ -75,7 +76,7 @@ class PeerManifests:
         search = Search(
             ranked,
             view.me.id,
-            as_owner=False,
+            as_owner=as_owner,
             holders=self._holders(wanted),
             # What others think that a tag means is no answer to an owner.
             asked_stand_ins=isinstance(wanted.reference, Tag),

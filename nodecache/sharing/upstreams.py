@@ -21,6 +21,7 @@ from nodecache.seams import BlobSource
 from nodecache.sharing.blob import SharedBlob
 from nodecache.sharing.manifest_answers import PeerManifest
 from nodecache.sharing.manifest_direct import Direct, DirectUpstreams
+from nodecache.sharing.manifest_owned import OwnedUpstreams
 from nodecache.sharing.manifest_ports import (
     FetchedListing,
     FetchedManifest,
@@ -51,6 +52,8 @@ class SharedUpstreams:
         #: The upstreams without peers, one question at a time.
         self.direct = DirectUpstreams(upstreams, joined)
         peers = PeerManifests(tools, put_aside)
+        #: The upstreams for what peers ask this node to fetch.
+        self.owned = OwnedUpstreams(self.direct, peers)
         #: What the other nodes have, while upstream fails.
         self.rest = Rest(tools, peers)
         self._tools = tools

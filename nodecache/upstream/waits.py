@@ -40,6 +40,7 @@ def bounded(clock: Any, inner: Deferred[T], seconds: float, turns: int = 1) -> D
     """
     over = False
     left = turns
+    timer: Any = None
     due = clock.seconds() + seconds / turns
 
     def give_up() -> None:
