@@ -100,10 +100,12 @@ def descriptors() -> int:
 
 
 class FillMachine(RuleBasedStateMachine):
+    made_of: type[Tiny] = Tiny
+
     def __init__(self) -> None:
         super().__init__()
         self.before = descriptors()
-        self.case = Tiny("runTest")
+        self.case = self.made_of("runTest")
         self.case.setUp()
         self.origin = self.case.origin
         self.data: dict[Digest, bytes] = {}

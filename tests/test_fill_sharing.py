@@ -97,6 +97,19 @@ class Width(LendingCase):
         self.assertLess(flight.connections, 4)
         self.nothing_is_left()
 
+    def test_a_contradiction_ends_it_and_nobody_is_hired_any_more(self) -> None:
+        digest, data = self.blob(9 * SEGMENT)
+        other = [lambda span: part(data + b"!", span)]
+        self.origin.twists = [lambda _: None, *other * 100]
+        self.origin.patient = True
+        client = self.client(self.started(digest))
+        self.origin.patient = False
+        self.origin.answer(self.origin.asked[0])
+        self.turn()
+        self.assertEqual(client.outcome, "broken")
+        self.assertEqual(len(self.origin.asked), 2)
+        self.nothing_is_left()
+
 
 class Places(LendingCase):
     wide = 4

@@ -169,8 +169,7 @@ class Crew:
 
     def stop(self) -> None:
         """Close every connection; idempotent."""
-        for worker in self.staff:
-            worker.dismiss()
+        self.staff.dismiss()
 
     # As the foreman of its workers.
 

@@ -41,7 +41,7 @@ class Staff:
     ) -> None:
         self.most = 0
         self._width = 1
-        self._pressed = self._hiring = False
+        self._pressed = self._hiring = self._closed = False
         self._flight = flight
         self._line = tools.connections
         self._limit = tools.limits.connections_per_blob
@@ -67,7 +67,7 @@ class Staff:
 
     @property
     def may_hire_lane(self) -> bool:
-        return len(self._workers) - self.regulars < LANES
+        return not self._closed and len(self._workers) - self.regulars < LANES
 
     @property
     def should_yield(self) -> bool:
@@ -89,7 +89,7 @@ class Staff:
         self._width = max(1, width)
         if self._width > 1:
             self._ramp.close()
-        if not self.regulars and self._work():
+        if not self.regulars and not self._closed and self._work():
             self.add(self._regular(place=self._line.enter_now()))
         self.refill()
 
@@ -106,7 +106,8 @@ class Staff:
             self._hiring = False
 
     def _may_hire(self) -> bool:
-        return not self._pressed and self._work() and self._line.enter_now()
+        idle = self._pressed or self._closed
+        return not idle and self._work() and self._line.enter_now()
 
     def _regular(self, *, place: bool) -> Worker:
         worker = self._new()
@@ -128,6 +129,12 @@ class Staff:
         self._width = 1
         self._ramp.close()
 
+    def dismiss(self) -> None:
+        """Close every connection, and hire nobody any more; idempotent."""
+        self._closed = True
+        for worker in self:
+            worker.dismiss()
+
     def _count(self) -> None:
         self._flight.connections = len(self._workers)
         self.most = max(self.most, len(self._workers))
@@ -142,6 +149,8 @@ class Staff:
         else:
             self._ramp.left()
         if isinstance(result, Raised) and not worker.dismissed:
+            # The fill is at its end, even if it has yet to find out.
+            self._closed = True
             assert isinstance(result.value, Exception)
             self._failed(result.value)
 
