@@ -51,6 +51,7 @@ class Member:
     node: Node | None = None
     events: list[Event] = attrs.Factory(list)
     metrics: Metrics = attrs.Factory(Metrics)
+    environ: dict[str, str] = attrs.Factory(dict)
 
     def observe(self, event: Event) -> None:
         self.events.append(event)
@@ -60,7 +61,7 @@ class Member:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def start(self) -> None:
-        around = Surroundings(reactor, time.time, self.observe, self.metrics, {})
+        around = Surroundings(reactor, time.time, self.observe, self.metrics, self.environ)
         self.node = await Node.start(around, self.settings)
 
     async def stop(self) -> None:
@@ -153,11 +154,15 @@ class ClusterCase(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(made.stop()))
         return made
 
+    def addresses(self, count: int) -> list[Address]:
+        """For so many nodes."""
+        return [Address("127.0.0.1", free_port()) for _ in range(count)]
+
     async def cluster(
         self, count: int, beside: Sequence[Address] = (), **given: Any
     ) -> list[Member]:
         """All of them up, and known to each other; ``beside`` are other peers that all know."""
-        addresses = [Address("127.0.0.1", free_port()) for _ in range(count)] + list(beside)
+        addresses = [*self.addresses(count), *beside]
         self.members = [self.member(index, addresses, **given) for index in range(count)]
         await gathered([member.start() for member in self.members])
         await self.acquainted(*self.members, more=len(beside))

@@ -21,6 +21,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Self
 
 import attrs
@@ -178,7 +179,7 @@ class FakeHub:
         self,
         name: str,
         tag: str | None,
-        layers: list[bytes | Content],
+        layers: Sequence[bytes | Content],
         *,
         media_type: str = MANIFEST,
         platform: str = "amd64",

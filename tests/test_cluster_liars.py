@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Coroutine
@@ -16,7 +17,9 @@ from nodecache.membership import Address
 from nodecache.rendezvous import Roster
 from tests.cluster_case import SECRET, ClusterCase, Member, free_port, gathered
 from tests.fakes_client import until
-from tests.fakes_peer import LIES, LyingPeer, digest_of
+from tests.fakes_hub import Image
+from tests.fakes_peer import LyingPeer, digest_of
+from tests.fakes_peer_lies import LIES
 
 LIAR = "liar"
 IDS = (LIAR, "node0", "node1")
@@ -30,6 +33,14 @@ def owned_by(node: str, size: int, ids: tuple[str, ...] = IDS) -> bytes:
         data += bytes(size - len(data))
         if ranking.rank(f"sha256:{hashlib.sha256(data).hexdigest()}/0", 1) == (node,):
             return data
+
+
+async def persistently(node: Member, image: Image) -> list[bytes]:
+    """Pull as a runtime does, which tries again when a body was broken off."""
+    for _ in range(4):
+        with contextlib.suppress(AssertionError):
+            return await node.pull(image)
+    return await node.pull(image)
 
 
 def segments_asked(liar: LyingPeer) -> set[int]:
@@ -57,20 +68,11 @@ class Liars(ClusterCase):
         nodes = await self.cluster(2, [self.address])
         self.liar.blobs[digest_of(layer)] = layer
         self.liar.lie(name, what=what)
-        pulled = await gathered([self.served(node, image) for node in nodes])
+        pulled = await gathered([persistently(node, image) for node in nodes])
         assert pulled == [[layer], [layer]]
         assert [heard for heard in self.liar.heard if heard.what == what], "it was never asked"
         for node in nodes:
             assert node.told(Unexpected) == []
-
-    async def served(self, node: Member, image: Any) -> list[bytes]:
-        """Pull as a runtime does, which tries again when a body was broken off."""
-        for _ in range(4):
-            try:
-                return await node.pull(image)
-            except AssertionError as broken:
-                last = broken
-        raise last
 
 
 def _add_tests() -> None:
@@ -106,15 +108,7 @@ class Corrupt(ClusterCase):
         liar.blobs[digest_of(layer)] = layer
         liar.lie("wrong-bytes", what="blob")
 
-        async def pull(node: Member) -> list[bytes]:
-            for _ in range(5):
-                try:
-                    return await node.pull(image)
-                except AssertionError as broken:
-                    last = broken
-            raise last
-
-        assert await gathered([pull(node) for node in nodes]) == [[layer]] * 4
+        assert await gathered([persistently(node, image) for node in nodes]) == [[layer]] * 4
         await until(_reactor, lambda: bool(liar.suspected))
         told = {segment for _, sums in liar.suspected for segment in sums}
         assert told <= segments_asked(liar)
