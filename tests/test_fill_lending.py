@@ -358,6 +358,16 @@ class Fetched(LendingCase):
         self.assertFalse(borrower.loan.alive(), "it was given back")
         self.linger()
 
+    def test_one_that_waits_for_a_worker_is_alive_as_long_as_they_are(self) -> None:
+        digest, _ = self.blob(12 * SEGMENT)
+        borrowers = [self.borrow(digest, segment(index)) for index in range(LANES + 1)]
+        self.assertTrue(borrowers[-1].loan.alive())
+        for body in self.origin.open_bodies:
+            body.sender = "p1"
+        self.assertFalse(borrowers[-1].loan.alive())
+        self.finish()
+        self.linger()
+
     def test_giving_back_twice_is_giving_back_once(self) -> None:
         digest, _ = self.blob(SEGMENT)
         loan = self.lent(digest, segment(0))

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from nodecache.byteranges import Span
-from nodecache.failures import UpstreamFailure, UpstreamKind
-from nodecache.fill.answers import Answer, Contradiction, judge
+from nodecache.failures import NoRoom, PeerFailure, PeerKind, UpstreamFailure, UpstreamKind
+from nodecache.fill.answers import Answer, Contradiction, judge, judged, outward
 from nodecache.fill.assembly import Assembly, Job, Piece
-from nodecache.fill.patience import Patience
+from nodecache.fill.demand import Demand
+from nodecache.fill.patience import PEER_FAILURES, Patience, Patiences
 from nodecache.fill.ramp import Ramp
 from nodecache.fill.runs import Queue
+from nodecache.fill.senders import Senders
+from nodecache.fill.share import Share
 from nodecache.limits import KIB, MIB, SEGMENT
 from nodecache.segments import block_spans, segment_count, segment_span
 from nodecache.store import Disk, Partial
@@ -58,6 +61,83 @@ def test_a_source_is_given_the_time_it_asks_for_if_there_is_so_much() -> None:
 def test_a_question_is_due_before_patience_ends() -> None:
     assert patience().deadline(105, 10).at == 115
     assert patience().deadline(125, 10).at == 130
+
+
+def test_so_many_failures_of_peers_cost_nothing() -> None:
+    waiting = patience()
+    assert all(waiting.forgives() for _ in range(PEER_FAILURES))
+    assert not waiting.forgives()
+    assert waiting.failed(100) == 0
+    waiting.progressed(110)
+    assert waiting.forgives()
+
+
+def test_each_segment_has_a_patience_of_its_own() -> None:
+    all_of_them = Patiences(resumes=1, total=30, pause=1)
+    one, other = (all_of_them.with_segment(segment, 100) for segment in range(2))
+    assert one.failed(100) == 0
+    assert one.failed(100) is None
+    assert other.failed(100) == 0
+    assert all_of_them.with_segment(0, 200) is one
+    all_of_them.rested(1000)
+    assert other.deadline(1000, 90).at == 1030
+    all_of_them.forget(0)
+    assert all_of_them.with_segment(0, 300) is not one
+
+
+def test_a_demand_is_counted_and_keeps_its_order() -> None:
+    demand = Demand(local=False)
+    for segment in (5, 3, 5, 9):
+        demand.add(segment)
+    assert list(demand) == [5, 3, 9]
+    demand.drop(5)
+    assert list(demand) == [5, 3, 9]
+    demand.drop(5)
+    assert list(demand) == [3, 9]
+
+
+def test_a_demand_is_served_where_there_is_room_or_a_client_wants_all() -> None:
+    demand = Demand(local=False)
+    for segment in (5, 3):
+        demand.add(segment)
+    assert list(demand.served()) == []
+    demand.roomy.add(3)
+    assert list(demand.served()) == [3]
+    demand.local = True
+    assert list(demand.served()) == [5, 3]
+
+
+def test_a_demand_is_idle_when_nobody_wants_anything() -> None:
+    demand = Demand(local=False)
+    assert demand.idle
+    demand.interest += 1
+    assert not demand.idle
+    assert not Demand(local=True).idle
+
+
+def test_a_share_is_claimed_up_to_its_end() -> None:
+    share = Share(lambda: 100)
+    share.claim(60)
+    with pytest.raises(NoRoom):
+        share.claim(41)
+    assert share.taken == 60
+    share.claim(40)
+    share.give_back(100)
+    assert share.taken == 0
+
+
+def test_senders_are_those_of_each_segment() -> None:
+    senders = Senders()
+    senders.brought("p1", Span(SEGMENT - 1, SEGMENT + 1))
+    senders.brought("p2", Span(5, 6))
+    senders.brought(None, Span(0, 3 * SEGMENT))
+    senders.vouched(None, 0)
+    senders.vouched("p3", 2 * SEGMENT)
+    assert senders.by_segment() == {
+        0: frozenset({"p1", "p2"}),
+        1: frozenset({"p1"}),
+        2: frozenset({"p3"}),
+    }
 
 
 class Rates:
@@ -136,6 +216,33 @@ ASKED = Span(100, 200)
 
 def body(start: int, stop: int | None, total: int | None, *, ranged: bool) -> FakeBody:
     return FakeBody(b"", start=start, stop_at=stop, total=total, ranged=ranged)
+
+
+def test_what_is_not_fit_is_stopped_and_a_peers_is_its_own_failure() -> None:
+    for sender, kind in (("p1", PeerFailure), (None, UpstreamFailure)):
+        elsewhere = body(101, 200, 300, ranged=True)
+        elsewhere.sender = sender
+        with pytest.raises(UpstreamFailure) as raised:
+            judged(elsewhere, ASKED, 300)
+        assert type(raised.value) is kind
+        assert elsewhere.closed
+
+
+def test_a_contradiction_names_the_peer() -> None:
+    other = body(100, 200, 301, ranged=True)
+    other.sender = "p1"
+    with pytest.raises(Contradiction) as raised:
+        judged(other, ASKED, 300)
+    assert raised.value.peer == "p1"
+    assert other.closed
+
+
+def test_a_peers_failure_is_nobodys_answer() -> None:
+    cut = UpstreamFailure(UpstreamKind.CUT, "cut")
+    assert outward(cut) is cut
+    of_peer = outward(PeerFailure("p1", PeerKind.TIMEOUT, "it says nothing"))
+    assert not isinstance(of_peer, PeerFailure)
+    assert of_peer.kind is UpstreamKind.TIMEOUT
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,51 @@ class FlightItself(SynchronousTestCase):
         two.close()
         self.assertEqual(len(self.closed), 1)
 
+    def test_peers_are_readers_whose_place_leads_nobody(self) -> None:
+        self.ready()
+        client, peer = self.reader(), self.flight.lent(50)
+        client.available(20, held_back=True)
+        self.assertEqual(self.flight.slowest(), 20)
+        peer.available(60, held_back=False)
+        self.assertEqual((self.flight.readers, self.flight.clients), (2, 1))
+        self.assertEqual(self.flight.wanted(), [20])
+        self.assertEqual(self.flight.slowest(), 20)
+        client.close()
+        self.assertEqual(self.flight.slowest(), 60)
+        self.assertEqual(list(self.flight.promised()), [60, 60])
+        peer.close()
+        self.assertEqual((self.flight.readers, self.flight.clients), (0, 0))
+
+    def test_of_what_peers_read_nothing_is_held_back(self) -> None:
+        self.ready()
+        self.flight.begin(100)
+        self.flight.arrived(Span(0, 100))
+        self.assertEqual(self.flight.lent(0).available(0, held_back=False), 100)
+
+    def test_one_that_is_shut_takes_nobody(self) -> None:
+        self.ready()
+        self.assertTrue(self.flight.joinable)
+        self.flight.shut()
+        self.assertFalse(self.flight.joinable)
+
+    def test_its_size_may_be_known_at_the_end_only(self) -> None:
+        self.ready()
+        sizing = Deferred.fromCoroutine(self.flight.sized())
+        self.flight.begin(None)
+        self.clock.advance(0)
+        self.assertNoResult(sizing)
+        self.flight.arrived(Span(0, 7))
+        self.flight.verify(7)
+        self.clock.advance(0)
+        self.successResultOf(sizing)
+
+    def test_its_size_is_not_known_when_it_failed(self) -> None:
+        self.ready()
+        sizing = Deferred.fromCoroutine(self.flight.sized())
+        self.flight.fail(CUT, mute=False)
+        self.clock.advance(0)
+        self.failureResultOf(sizing, UpstreamFailure)
+
     def test_closing_twice_is_closing_once(self) -> None:
         self.ready()
         reader = self.reader()

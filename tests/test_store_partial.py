@@ -175,6 +175,49 @@ class ResumeTests(PartialCase):
         self.successResultOf(closing)
 
 
+class PeekTests(PartialCase):
+    def test_what_is_kept_is_known_without_opening_it(self) -> None:
+        data = some_bytes(SEGMENT + 100)
+        digest = digest_of(data)
+        partial = self.run_now(self.store.open_partial(digest))
+        partial.set_total(len(data))
+        write_segment(partial, data, 1)
+        self.assertIsNone(self.run_now(self.store.peek_partial(digest)), "it is open")
+        partial.keep()
+        known = self.run_now(self.store.peek_partial(digest))
+        assert known is not None
+        self.assertEqual((known.total, list(known.segments)), (len(data), [1]))
+
+    def test_what_is_not_here_is_not_known(self) -> None:
+        self.assertIsNone(self.run_now(self.store.peek_partial(digest_of(b""))))
+
+    def test_a_journal_that_vanished_or_can_not_be_read_says_nothing(self) -> None:
+        digest = digest_of(b"1")
+        partial = self.run_now(self.store.open_partial(digest))
+        partial.set_total(1)
+        partial.keep()
+        self.disk.fail("pread", errno.EIO, times=1)
+        self.assertIsNone(self.run_now(self.store.peek_partial(digest)))
+        os.unlink(os.path.join(partial.folder, "journal"))
+        self.assertIsNone(self.run_now(self.store.peek_partial(digest)))
+
+    def test_dropping_removes_what_nobody_has_open(self) -> None:
+        data = some_bytes(100)
+        digest = digest_of(data)
+        partial = self.run_now(self.store.open_partial(digest))
+        fill_partial(partial, data)
+        self.run_now(self.store.drop_partial(digest))
+        self.assertTrue(os.path.exists(partial.folder))
+        partial.keep()
+        self.run_now(self.store.drop_partial(digest))
+        self.assertFalse(os.path.exists(partial.folder))
+        self.assert_accounts_are_right()
+
+    def test_those_that_nobody_wants_whole_have_a_share_of_the_cap(self) -> None:
+        self.store.set_limits(1000, 0)
+        self.assertEqual(self.store.partials_share, 100)
+
+
 class WriteTests(PartialCase):
     def test_chunks_go_one_behind_the_other(self) -> None:
         partial = self.partial()

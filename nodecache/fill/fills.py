@@ -108,14 +108,18 @@ class Fills:
 
     async def _joinable(self, digest: Digest) -> Flight | None:
         """The flight to join; None when there is none. Waits for one that is being closed."""
-        while not self._stopping:
+        while True:
+            self._refuse_if_stopping()
             flight = self._flights.get(digest)
             if flight is None or flight.joinable:
                 return flight
             if flight.narrowed:
                 raise NoRoom(f"{digest} is being sent without being kept")
             await flight.over()
-        raise StoreFailure("this node is stopping")
+
+    def _refuse_if_stopping(self) -> None:
+        if self._stopping:
+            raise StoreFailure("this node is stopping")
 
     def _refuse_wrong(self, digest: Digest) -> None:
         wrong = self._wrong.recall(digest, self._tools.clock.seconds())
@@ -208,6 +212,7 @@ class Fills:
         self, repository: Repository, digest: Digest, span: Span, *, fetch: bool, asker: str
     ) -> Loan | None:
         """Begin a flight for peers only."""
+        self._refuse_if_stopping()
         if fetch:
             self._refuse_wrong(digest)
         if not self._tools.peer_line.enter_now():

@@ -192,9 +192,16 @@ class Lending:
             return False
         if self._is_here(span):
             return True
-        return any(
-            each.pour is None or each.pour.peer is None for each in self._at(segment_of(span.start))
-        )
+        segment = segment_of(span.start)
+        workers = self._at(segment)
+        if not workers and segment in self._demand:
+            # It waits for a worker, as it might wait for a connection.
+            workers = self._lane_workers()
+        return any(each.pour is None or each.pour.peer is None for each in workers)
+
+    def _lane_workers(self) -> list[Worker]:
+        staff = self.crew.staff if self.crew is not None else ()
+        return [each for each in staff if each.lane]
 
 
 def begins_in(span: Span, total: int) -> bool:

@@ -14,6 +14,9 @@ and everybody else is a reader of that file:
   starts at the first byte; whoever wants a range waits for that range only;
   whoever is slow holds up nobody, since nothing is buffered for it.
 
+* Readers that are peers (``Flight.lent``) want parts of it, of which nothing is
+  held back: they check what they get, and the digest is theirs to find right.
+
 The bytes need not arrive in order: ``present`` is a set of ranges, and a
 stream, a resume, a ``Range`` of a client and eight parallel connections differ
 only in the order in which the set grows.
