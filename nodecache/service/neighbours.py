@@ -26,11 +26,12 @@ from nodecache.failures import PeerFailure, PeerKind
 from nodecache.fill import Fills
 from nodecache.limits import WIRE_VERSION
 from nodecache.membership import Address, Membership, Peer
-from nodecache.peers import Peers, Secrets
+from nodecache.peers import Peers
 from nodecache.reference import Digest
 from nodecache.results import PeerRegistry
 from nodecache.seams import DiskPool
 from nodecache.segments import Spread, segment_count
+from nodecache.service.identity import Identity
 from nodecache.service.lag import LoopLag
 from nodecache.service.peer_table import PeerTable
 from nodecache.service.surroundings import Surroundings
@@ -56,12 +57,12 @@ class Neighbours:
         self,
         around: Surroundings,
         settings: Settings,
-        me: str,
-        secrets: Secrets,
+        identity: Identity,
         upstreams: Upstreams,
     ) -> None:
-        """``secrets`` are started, and this node's to stop."""
+        """``identity`` is this node's to end."""
         assert settings.peers is not None
+        me, secrets = identity.id, identity.secrets
         self._reactor = around.reactor
         self._settings = settings
         self._secrets = secrets

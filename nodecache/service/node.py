@@ -10,13 +10,12 @@ and gives the data folder back.
 from __future__ import annotations
 
 import os
-import platform
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
 from nodecache import __version__
-from nodecache.cache import Cache, Platform, Policy
+from nodecache.cache import Cache
 from nodecache.config import Settings, parse_listen
 from nodecache.deadline import Deadline
 from nodecache.diskpool import ThreadDiskPool
@@ -29,6 +28,7 @@ from nodecache.service.ground import close_store, open_store, room_of
 from nodecache.service.identity import Identity, identify
 from nodecache.service.listeners import Listener, open_listener
 from nodecache.service.neighbours import Neighbours
+from nodecache.service.policy import policy_of
 from nodecache.service.reload import changes, merged
 from nodecache.service.surroundings import Surroundings
 from nodecache.store import Store
@@ -68,11 +68,9 @@ class Node:
             around.environ,
             offline=settings.offline,
         )
-        self._neighbours = (
-            None
-            if identity is None
-            else Neighbours(around, settings, identity.id, identity.secrets, self._upstreams)
-        )
+        self._neighbours: Neighbours | None = None
+        if identity is not None:
+            self._neighbours = Neighbours(around, settings, identity, self._upstreams)
         self._fills = self._make_fills(around)
         self._cache = self._make_cache(around)
         self.mirror = self._make_mirror(around)
@@ -80,14 +78,12 @@ class Node:
 
     def _make_fills(self, around: Surroundings) -> Fills:
         here = (self._store, self._pool, self._source, around.reactor, around.observe)
-        limits, timeouts = self.settings.limits, self.settings.timeouts
-        near = self._neighbours
+        bounds, near = (self.settings.limits, self.settings.timeouts), self._neighbours
         if near is None:
-            return Fills(*here, limits, timeouts)
+            return Fills(*here, *bounds)
         return Fills(
             *here,
-            limits,
-            timeouts,
+            *bounds,
             places=near.places,
             width=near.width,
             spread=near.spread,
@@ -165,10 +161,8 @@ class Node:
         return node
 
     def _source(self, repository: Repository, digest: Digest) -> BlobSource:
-        near = self._neighbours
-        if near is not None:
-            return near.upstreams.get(repository.namespace).blob_source(repository.name, digest)
-        return self._upstreams.get(repository.namespace).blob_source(repository.name, digest)
+        upstreams = self._upstreams if self._neighbours is None else self._neighbours.upstreams
+        return upstreams.get(repository.namespace).blob_source(repository.name, digest)
 
     def _listen(self) -> None:
         sites: list[tuple[str, str, Any]] = [
@@ -195,14 +189,11 @@ class Node:
     @property
     def mirror_port(self) -> int:
         """The port that was opened, also where the setting says 0."""
-        return self._port("listen")
+        return self._listeners["listen"].addresses[0][1]
 
     @property
     def admin_port(self) -> int:
-        return self._port("admin_listen")
-
-    def _port(self, setting: str) -> int:
-        return self._listeners[setting].addresses[0][1]
+        return self._listeners["admin_listen"].addresses[0][1]
 
     def live_peers(self) -> tuple[Peer, ...]:
         """The other nodes that are asked now."""
@@ -301,20 +292,9 @@ class Node:
 
     async def _drain(self, deadline: Deadline) -> int:
         """Let bodies finish; how many did not. New askers are referred to others meanwhile."""
-        near = self._neighbours
-        if near is None:
+        if (near := self._neighbours) is None:
             return await self.mirror.drain(deadline)
         await near.leave()
         own = Deferred.fromCoroutine(self.mirror.drain(deadline))
         theirs = Deferred.fromCoroutine(near.drain(deadline))
         return sum(left for _, left in await DeferredList([own, theirs]))
-
-
-def policy_of(settings: Settings) -> Policy:
-    """What the cache acts by, of the settings."""
-    return Policy(
-        rules={one.namespace: one.rules for one in settings.upstreams},
-        tag_ttl=settings.tag_ttl,
-        offline=settings.offline,
-        platform=Platform.of_machine(platform.machine()),
-    )
