@@ -18,6 +18,7 @@ from __future__ import annotations
 import heapq
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 
 _FIRST = 0xFF51AFD7ED558CCD
@@ -34,6 +35,12 @@ def hash64(text: str) -> int:
     return int.from_bytes(blake2b(raw, digest_size=8).digest(), "big")
 
 
+@lru_cache(maxsize=16_384)
+def _lane(id_: str) -> bytes:
+    """Remembered, since rosters come and go with every change, and ids stay."""
+    return hash64(id_).to_bytes(_LANE // 8, "little")
+
+
 class Roster:
     """Ids that are ranked; their hashes are computed once.
 
@@ -45,10 +52,9 @@ class Roster:
     def __init__(self, ids: Iterable[str]) -> None:
         self.ids = tuple(sorted(set(ids)))
         count = len(self.ids)
-        hashes = (hash64(id_) for id_ in self.ids)
-        self._lanes = int.from_bytes(b"".join(h.to_bytes(16, "little") for h in hashes), "little")
+        self._lanes = int.from_bytes(b"".join(map(_lane, self.ids)), "little")
         #: A one in each lane: times a number of 64 bits, that number in each lane.
-        self._ones = int.from_bytes(b"".join([b"\1" + bytes(15)] * count), "little")
+        self._ones = int.from_bytes((b"\1" + bytes(_LANE // 8 - 1)) * count, "little")
         self._low = self._ones * _MASK
         self._layout = struct.Struct("<" + "Q8x" * count)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from twisted.internet.defer import DeferredList, maybeDeferred
@@ -63,7 +63,7 @@ class FakeDns:
             self._ports.append(udp)
             if not tcp:
                 return number
-            factory = Factory.forProtocol(_Stream)
+            factory: Any = Factory.forProtocol(_Stream)
             factory.server = self
             try:
                 self._ports.append(self.reactor.listenTCP(number, factory, interface=host))
@@ -136,5 +136,5 @@ class _Datagrams(DatagramProtocol):
 
 class _Stream(Int16StringReceiver):
     def stringReceived(self, string: bytes) -> None:
-        server = self.factory.server  # type: ignore[attr-defined]
+        server = cast(Any, self.factory).server
         server.answer(string, "tcp", self.sendString)

@@ -467,6 +467,21 @@ def test_a_node_that_stood_still_forgets_nobody_and_blames_nobody() -> None:
     assert ids(members, 160.0) == ["three", "two"]
 
 
+def test_whom_only_others_met_is_known_after_a_long_sleep_as_well() -> None:
+    members = membership(C)
+    answered(members, C, "three", 0.0, known=(Known("two", B, "", 0.0),))
+    members.thawed(1000.0, 990.0)
+    assert known(members, 1000.0) == ["three", "two"]
+    assert known(members, 1000.0 + TIMEOUTS.peer_forget) == ["three"]
+
+
+def test_an_address_that_is_met_no_more_goes_and_its_node_stays() -> None:
+    members = membership(A)
+    members.greeted(A, hello("one", A, B), 0.0, answered=True)
+    assert members.view(0.0).peers[0].addresses == (A, B)
+    assert members.view(TIMEOUTS.peer_forget).peers[0].addresses == (A,)
+
+
 def test_what_is_certain_is_held_against_a_peer_after_a_thaw_as_well() -> None:
     members = membership(A)
     answered(members, A, "one", 0.0)

@@ -13,7 +13,7 @@ Times are seconds on one monotonic clock.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
 import attrs
@@ -82,14 +82,22 @@ class Node:
     leaving: bool = False
     busy: bool = False
     places: dict[Address, Place] = attrs.field(factory=dict)
+    _peer: Peer | None = attrs.field(default=None, eq=False)
 
     def peer(self) -> Peer:
-        """Its addresses: those that answered, else those that were told of, else any."""
+        """Its addresses: those that answered, then those that were told of; else any."""
+        addresses = tuple(self.places) if len(self.places) == 1 else self._usable()
+        known = self._peer
+        if known is None or known.addresses != addresses or known.zone != self.zone:
+            known = self._peer = Peer(self.id, addresses, self.zone)
+        return known
+
+    def _usable(self) -> tuple[Address, ...]:
         best = min(place.trust for place in self.places.values())
         trusted = max(best, Trust.TOLD)
         usable = [place for place in self.places.values() if place.trust <= trusted]
         usable.sort(key=lambda place: (place.trust, place.address))
-        return Peer(self.id, tuple(place.address for place in usable), self.zone)
+        return tuple(place.address for place in usable)
 
 
 class Directory:
@@ -98,6 +106,8 @@ class Directory:
     def __init__(self) -> None:
         self.places: dict[Address, Place] = {}
         self.nodes: dict[str, Node] = {}
+        #: No contact on which alone a place rests is older than this.
+        self.oldest = _NEVER
 
     def discover(self, address: Address, now: float) -> bool:
         """DNS or a setting names ``address``; True if that is news."""
@@ -123,6 +133,7 @@ class Directory:
             self.drop(address)
         moved = self._attach(address, self.nodes.get(id_) or Node(id_, named=True), now)
         moved.met = met
+        self.oldest = min(self.oldest, met)
         return moved
 
     def _attach(self, address: Address, node: Node, now: float) -> Place:
@@ -187,12 +198,14 @@ class Directory:
             place.asked = None
             place.retry = min(now, place.retry)
 
-    def expire(self, lives: Callable[[Place], bool]) -> list[str]:
-        """Drop the places that do not live; the ids that went with them."""
-        before = set(self.nodes)
-        for place in [place for place in self.places.values() if not lives(place)]:
+    def expire(self, oldest: float, named: Container[Address], now: float) -> list[str]:
+        """Drop the places not ``named`` nor met since ``oldest``; their nodes' ids."""
+        mortal = [place for place in self.places.values() if place.address not in named]
+        dead = [place for place in mortal if not place.met > oldest]
+        for place in dead:
             self.drop(place.address)
-        return sorted(before - set(self.nodes))
+        self.oldest = min((place.met for place in mortal if place.met > oldest), default=now)
+        return sorted({place.owner for place in dead})
 
 
 def _family(address: Address) -> bool:

@@ -73,7 +73,6 @@ class Membership:
         self._view: View | None = None
         self._seen_as = (False, False)
         self._told: tuple[float, tuple[Known, ...]] | None = None
-        self._expiry = _NEVER
         self._place()
 
     # What we are
@@ -270,17 +269,15 @@ class Membership:
             self._changed()
 
     def thawed(self, now: float, late: float | None = None) -> None:
-        """This process stood still for ``late`` seconds (as long as anything lives, if not told).
+        """This process stood still for ``late`` seconds, or for as long as anything lives.
 
         Nobody is to blame for what it missed: failures of the last moments
         are dropped, and what is known is as old as it was.
         """
-        now = self._pass(now)
-        since = now - BLAMELESS
-        self._breaker.forgive(since)
-        self._outage.forgive(since)
-        late = self._timeouts.peer_forget if late is None else late
-        self._directory.stood_still(now, late)
+        now = self._now = max(self._now, now)
+        self._breaker.forgive(now - BLAMELESS)
+        self._outage.forgive(now - BLAMELESS)
+        self._directory.stood_still(now, self._timeouts.peer_forget if late is None else late)
         self._changed()
 
     # Time
@@ -288,23 +285,16 @@ class Membership:
     def _pass(self, now: float) -> float:
         """Time has come to ``now``, and never goes back; what is too old goes."""
         self._now = max(self._now, now)
-        if self._now >= self._expiry:
+        if self._directory.oldest <= self._now - self._timeouts.peer_forget:
             self._expire()
         return self._now
 
     def _expire(self) -> None:
-        forget, named = self._timeouts.peer_forget, self._resolved.named
-        oldest = self._now - forget
-        gone = self._directory.expire(lambda p: p.address in named or p.met > oldest)
-        for id_ in gone:
-            self._breaker.forget(id_, self._now)
-        mortal = (p.met for p in self._directory.places.values() if p.address not in named)
-        # What comes later lives longer, or is news, after which it is looked at again.
-        self._expiry = min(mortal, default=self._now) + forget
-        if gone:
-            self._view = self._told = None
+        oldest = self._now - self._timeouts.peer_forget
+        for id_ in self._directory.expire(oldest, self._resolved.named, self._now):
+            self._changed()
+            if id_ not in self._directory.nodes:
+                self._breaker.forget(id_, self._now)
 
     def _changed(self) -> None:
-        self._view = None
-        self._told = None
-        self._expiry = _NEVER
+        self._view = self._told = None
