@@ -193,7 +193,8 @@ class Fills:
         del size
         while True:
             if (fill := await self._lender(digest)) is not None:
-                self._flights[digest].add_repository(repository)
+                if fetch:
+                    self._flights[digest].add_repository(repository)
                 return await fill.lending.lend(span, fetch=fetch, asker=asker)
             if (blob := await self._store.open_blob(digest)) is not None:
                 return _stored(blob, span)
