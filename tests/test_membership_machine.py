@@ -51,6 +51,7 @@ class MembershipMachine(RuleBasedStateMachine):
     @rule(seconds=st.one_of(st.floats(0, 3), st.floats(0, 200)))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
+        self.dns_fails()  # nothing but that time has passed
 
     @rule(addresses=SETS, partial=st.booleans())
     def dns_answers(self, addresses: Sequence[Address], partial: bool) -> None:
@@ -91,10 +92,12 @@ class MembershipMachine(RuleBasedStateMachine):
             members.left(id_, self.now)
         assert self.members.view(self.now).get(id_) is None
 
-    @rule(late=st.one_of(st.none(), st.floats(0, 500)))
-    def it_stood_still(self, late: float | None) -> None:
+    @rule(seconds=st.floats(0, 500), late=st.one_of(st.none(), st.floats(0, 500)))
+    def it_stood_still(self, seconds: float, late: float | None) -> None:
+        self.now += seconds
         for members in self.both:
             members.thawed(self.now, late)
+        self.dns_fails()
 
     @rule(most=st.integers(0, 5))
     def some_are_greeted(self, most: int) -> None:
