@@ -213,6 +213,19 @@ class Fetched(LendingCase):
         self.assertEqual(self.origin.sent, SEGMENT)
         self.linger()
 
+    def test_a_worker_that_is_refused_at_once_is_not_hired_again_and_again(self) -> None:
+        digest, data = self.blob(3 * SEGMENT)
+        first = self.borrow(digest, segment(0))
+        self.origin.ranges = False
+        refused = self.borrow(digest, segment(1))
+        self.assertEqual(len(self.origin.asked), 2)
+        self.assertTrue(refused.loan.alive(), "the other will take it up")
+        self.origin.ranges = True
+        self.finish()
+        self.assertEqual(bytes(first.got + refused.got), data[: 2 * SEGMENT])
+        self.linger()
+        self.nothing_is_left()
+
     def test_a_demand_that_went_before_its_turn_is_not_fetched(self) -> None:
         digest, _ = self.blob(12 * SEGMENT)
         borrowers = [self.borrow(digest, segment(index)) for index in range(LANES + 1)]

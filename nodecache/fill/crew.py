@@ -128,8 +128,10 @@ class Crew:
         """Fetch what ``demand`` names, at once; there is room for it."""
         if not self._begun or self.total is None or self.stream or self._in_order:
             return
-        while self.staff.may_hire_lane and (segment := self._next_demanded()) is not None:
-            self.staff.add(self._worker(segment, lane=True))
+        # Each of them once: a worker that is refused at once has left already.
+        for segment in list(self._demand.served()):
+            if self.staff.may_hire_lane and self._is_open(segment):
+                self.staff.add(self._worker(segment, lane=True))
 
     def press(self, pressed: bool) -> None:  # noqa: FBT001 - it is the whole message
         """Pause or resume the sources."""
@@ -225,13 +227,14 @@ class Crew:
         )
 
     def _next_demanded(self) -> int | None:
+        return next(filter(self._is_open, self._demand.served()), None)
+
+    def _is_open(self, segment: int) -> bool:
+        """Whether it lacks bytes, and nobody fetches them."""
         assert self.total is not None
-        taken, count = self.staff.taken(), segment_count(self.total)
-        for segment in self._demand.served():
-            # Whoever did not know the size may have asked for more than there is.
-            if segment < count and segment not in taken and self._lacks_of(segment, self.total):
-                return segment
-        return None
+        # Whoever did not know the size may have asked for more than there is.
+        there = segment < segment_count(self.total)
+        return there and not self.staff.at(segment) and self._lacks_of(segment, self.total)
 
     async def fetch(self, span: Span, patience: Patience) -> BlobBody:
         deadline = patience.deadline(self._clock.seconds(), self._tools.timeouts.answer)
