@@ -137,6 +137,7 @@ BRISK = """\
 peer_resolve = '1s'
 peer_greet = '2s'
 peer_pause_last = '2s'
+peer_corrupt = '5s'
 peer_secrets = '500ms'
 """
 

@@ -57,7 +57,7 @@ def test_a_cold_herd_costs_one_counted_get_and_one_head(land: Cluster) -> None:
 
 
 def test_each_owner_takes_one_token_for_the_repository(land: Cluster) -> None:
-    of = land.image(40)
+    of = land.image(24)
     bill = herd(land, of, land.members)
     taken = collections.Counter((ask.client, ask.scopes) for ask in bill.tokens)
     assert set(taken.values()) == {1}, taken
@@ -66,7 +66,7 @@ def test_each_owner_takes_one_token_for_the_repository(land: Cluster) -> None:
 
 
 def test_a_big_blob_is_fetched_by_several_owners_in_disjoint_parts(land: Cluster) -> None:
-    of = land.image(64)
+    of = land.image(40)
     bill = herd(land, of, land.members)
     layer = max(of.manifest.blobs, key=lambda blob: blob.size)
     asked = [ask for ask in bill.asked.blobs if layer.digest.partition(":")[2] in ask.uri]
@@ -132,7 +132,7 @@ def test_what_the_cluster_holds_is_found_while_the_hub_is_a_black_hole(land: Clu
 
 def test_a_node_that_comes_later_costs_upstream_nothing(land: Cluster) -> None:
     """It is an owner of some lanes now, and finds what former owners hold."""
-    of = land.image(40)
+    of = land.image(24)
     herd(land, of, land.members[:4])
     late = land.add("late")
     try:

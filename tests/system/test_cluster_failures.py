@@ -41,31 +41,26 @@ def failures_told(member: Member) -> list[str]:
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_herd_copes_with_two_nodes_that_are_gone(land: Cluster, trouble: str) -> None:
-    """The first pulls find it out, and the next herd knows."""
+def test_a_herd_copes_with_two_nodes_that_are_gone_and_come_back(
+    land: Cluster, trouble: str
+) -> None:
+    """The first herd finds it out, the second knows, the third has them back."""
     *well, first, second = land.members
+    told = [len(failures_told(one)) for one in well]
     for victim in (first, second):
         TROUBLES[trouble](victim)
-    found_out, known = land.image(40), land.image(40)
-    all_right(land.herd(well, found_out), found_out)
-    tab = land.upstream.tab()
-    all_right(land.herd(well, known), known)
-    bill = tab.bill()
-    # A node that comes back for a moment or is not yet known to be gone costs an extra fetch.
-    assert copies(bill, known) <= 1.5, str(bill.asked)
-    if trouble != "it is frozen":
-        assert any(failures_told(one) for one in well), "nobody says that a peer failed"
-
-
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_node_that_was_gone_takes_part_again(land: Cluster, trouble: str) -> None:
-    *well, victim = land.members
-    TROUBLES[trouble](victim)
-    lost = land.image(24)
-    all_right(land.herd(well, lost), lost)
-    victim.heal()
+    for most in (2.0, 1.5):  # who is not yet known to be gone may cost an extra fetch
+        tab, of = land.upstream.tab(), land.image(16)
+        all_right(land.herd(well, of), of)
+        bill = tab.bill()
+        assert copies(bill, of) <= most, str(bill.asked)
+    assert any(len(failures_told(one)) > before for one, before in zip(well, told, strict=True)), (
+        "nobody says that a peer failed"
+    )
+    for victim in (first, second):
+        victim.heal()
     land.up()
-    tab, of = land.upstream.tab(), land.image(24)
+    tab, of = land.upstream.tab(), land.image(16)
     all_right(land.herd(land.members, of), of)
     bill = tab.bill()
     assert copies(bill, of) <= 1.05, str(bill.asked)
@@ -84,7 +79,7 @@ def test_an_owner_is_lost_in_the_middle_of_a_herd(land: Cluster, trouble: str) -
     """Four nodes pull; one of the four others, while it fetches for them, is lost."""
     pulling, idle = land.members[:4], land.members[4:]
     land.upstream.station.shape(80 * MBIT)
-    of = land.image(48)
+    of = land.image(32)
     tab, before = land.upstream.tab(), [one.station.received().bytes for one in idle]
     pulls = [one.pull(of) for one in pulling]
     begin(pulls)
@@ -123,7 +118,7 @@ def test_dead_peers_cost_the_first_pull_and_then_nothing(land: Cluster) -> None:
     alone, *dead = land.members
     for one in dead:
         one.station.unplug()
-    first, second = land.image(24), land.image(24)
+    first, second = land.image(16), land.image(16)
     all_right(land.herd([alone], first), first)
     until(lambda: alone.live() == 0 or alone.metric("nodecache_peers_off"), "all are put aside")
     before = blob_questions(alone)
@@ -136,19 +131,18 @@ def blob_questions(member: Member) -> float:
     return sum(member.metric("nodecache_peer_requests_total", what=kind) for kind in kinds)
 
 
-#: A lie, what it is told about, and what it may cost: images over upstream.
+#: A lie, what it is told about, and what it may cost, as images over upstream: a
+#: segment that the liar owns may be fetched once more than it must.
 LIES = [
-    ("wrong-sum", "blob", 1.5),
-    ("wrong-length", "blob", 1.5),
-    ("html", "blob", 1.5),
-    ("500", "blob", 1.5),
-    ("cut", "blob", 1.5),
-    ("stall", "blob", 1.5),
-    ("silent", "blob", 1.5),
+    ("wrong-sum", "blob", 1.55),
+    ("wrong-length", "blob", 1.55),
+    ("html", "blob", 1.55),
+    ("500", "blob", 1.55),
+    ("cut", "blob", 1.55),
+    ("stall", "blob", 1.55),
     ("other-secret", "", 1.05),
     ("unknown-secret", "", 1.05),
     ("version", "", 1.05),
-    ("html", "", 1.05),
 ]
 
 
@@ -157,7 +151,7 @@ def test_a_herd_copes_with_a_peer_that_lies(
     land: Cluster, fault: str, what: str, most: float
 ) -> None:
     """It is the owner of a lane of the image; what it says is found out before a client has it."""
-    of = land.image(24)
+    of = land.image(16)
     with liar(land, fault, of, what) as lies:
         if what:
             until(partial(all_know, land, len(land.members)), "it is believed at first")
@@ -166,6 +160,8 @@ def test_a_herd_copes_with_a_peer_that_lies(
         tab = land.upstream.tab()
         all_right(land.herd(land.members, of), of)
         bill = tab.bill()
+        if not what:
+            assert {one.live() for one in land.members} == {len(land.members) - 1}, "believed"
     assert copies(bill, of) <= most, str(bill.asked)
 
 
@@ -181,7 +177,7 @@ def test_wrong_bytes_with_right_sums_cost_one_more_copy_and_the_liar_is_put_asid
     land: Cluster,
 ) -> None:
     """Only the digest shows it. Who had wrong bytes by then fails once, and its retry is right."""
-    of = land.image(24)
+    of = land.image(16)
     with liar(land, "wrong-bytes", of, "blob"):
         until(partial(all_know, land, len(land.members)), "it is believed at first")
         tab = land.upstream.tab()
@@ -192,11 +188,3 @@ def test_wrong_bytes_with_right_sums_cost_one_more_copy_and_the_liar_is_put_asid
         told = [told for one in land.members for told in failures_told(one)]
     assert any(name.startswith("liar") and "corrupt" in name for name in told), told
     assert copies(bill, of) <= 3, str(bill.asked)
-
-
-def test_a_liar_that_knows_another_clusters_secret_is_never_asked(land: Cluster) -> None:
-    of = land.image(12)
-    with liar(land, "other-secret", of) as lies:
-        until(partial(all_heard_of, land, lies.address), "its address is known")
-        all_right(land.herd(land.members, of), of)
-        assert all(one.live() == len(land.members) - 1 for one in land.members)

@@ -28,7 +28,7 @@ class Traffic:
     def run(self) -> None:
         try:
             while not self._end.is_set():
-                of = self.made.image(2, 9)
+                of = self.made.image(9)
                 pulled = self.made.herd(self.members, of)
                 self.done += [(one, of, how) for one, how in zip(self.members, pulled, strict=True)]
                 self.rounds += 1
