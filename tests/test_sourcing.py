@@ -105,9 +105,10 @@ def test_who_is_asked_to_fetch_asks_those_before_it_each_time() -> None:
     assert questions(searched) == [("owner", HAVE), ("second", HAVE)]
 
 
-def test_one_holder_is_asked_before_the_owner_to_spread_the_load() -> None:
-    order = questions(search(holders=("me", "second", "a", "b")))
-    assert order == [("a", HAVE), ("owner", MAY), ("second", MAY), ("third", MAY)]
+def test_a_few_holders_are_asked_before_the_owner_to_spread_the_load() -> None:
+    order = questions(search(holders=("me", "second", *"abcd")))
+    assert order[:3] == [("a", HAVE), ("b", HAVE), ("c", HAVE)]
+    assert order[3:] == [("owner", MAY), ("second", MAY), ("third", MAY)]
 
 
 def test_a_holder_at_its_limit_is_not_waited_for_but_its_referrals_are_followed() -> None:
@@ -264,6 +265,19 @@ def test_the_whole_search_is_bounded() -> None:
     assert searched.next(BUDGET.seconds - 1.0) == Pause(1.0)
     assert searched.next(BUDGET.seconds) == Upstream()
     assert searched.next(0.0) == Upstream()
+
+
+def test_a_search_goes_on_while_the_cluster_has_it_and_is_busy() -> None:
+    """On slow links an answer may take long; upstream would only be slower for all."""
+    searched, now = search(), 0.0
+    while isinstance(step := searched.next(now), Ask | Pause):
+        if isinstance(step, Ask):
+            searched.answered(step.peer, elsewhere("a", retry=1.0), now)
+            now += 0.1
+        else:
+            now += step.seconds
+    assert BUDGET.seconds < now <= BUDGET.longest + 1.0
+    assert searched.questions <= BUDGET.questions
 
 
 def test_a_body_that_breaks_off_goes_on_with_the_next_peer() -> None:

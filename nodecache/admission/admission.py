@@ -19,6 +19,13 @@ _LOST: Final = 900.0
 _SOONEST: Final = 0.02
 _LATEST: Final = 1.0
 _FIRST_GUESS: Final = 0.1
+#: A transfer that takes longer than these seconds shows that this node sends to too many.
+_LONG: Final = 1.0
+#: What then becomes of the places; and how many come back after one that took less.
+_FEWER: Final = 0.9
+_MORE: Final = 0.5
+#: Fewer places than these there never are, so that it does not stand still.
+_LEAST: Final = 4
 #: Weight of the last duration in the mean.
 _LAST: Final = 0.2
 
@@ -35,6 +42,9 @@ class _Key:
 class Admission:
     """Places for askers. ``now`` is seconds of one clock.
 
+    Half of ``Limits.peer_transfers`` are places for anything, fewer where
+    transfers take long; the other half are for what is sent to nobody yet.
+
     An asker for whom there is no place is referred to those who came before.
     Only where there is nobody to be named does it wait in line: whoever waits
     here holds up what it could have from another at once.
@@ -50,6 +60,9 @@ class Admission:
         self._waiting: OrderedDict[int, tuple[Ticket, str]] = OrderedDict()
         self._count = 0
         self._duration = _FIRST_GUESS
+        # The other half is for what is sent to nobody yet.
+        self._most = -(-limits.peer_transfers // 2)
+        self._places = float(self._most)
         self.slow = False
         self.leaving = False
 
@@ -75,8 +88,13 @@ class Admission:
         self._expire(now)
         return self._refer(self._entry(key), asker, zone)
 
-    def finished(self, ticket: Ticket, now: float, *, complete: bool) -> tuple[Ticket, ...]:
-        """A transfer has ended; who of those in line goes now. Idempotent."""
+    def finished(
+        self, ticket: Ticket, now: float, *, complete: bool, waited: float = 0.0
+    ) -> tuple[Ticket, ...]:
+        """A transfer has ended; who of those in line goes now. Idempotent.
+
+        ``waited``: seconds of it in which there were no bytes to send yet.
+        """
         started = self._started.pop(ticket.number, None)
         if started is None:
             return ()
@@ -84,10 +102,18 @@ class Admission:
         entry.running.pop(ticket.number, None)
         if complete:
             self._duration += (now - started[1] - self._duration) * _LAST
+            self._learn(now - started[1] - waited)
             entry.receivers.put(ticket.asker, "", State.WHOLE)
         else:
             entry.receivers.drop(ticket.asker)
         return self._admit_waiting(now)
+
+    def _learn(self, seconds: float) -> None:
+        """A link of 100 Mbit/s sends to a few in the time in which a fast one sends to many."""
+        if seconds > _LONG:
+            self._places = max(self._places * _FEWER, min(_LEAST, self._most))
+        else:
+            self._places = min(self._places + _MORE, self._most)
 
     def given_up(self, ticket: Ticket, now: float) -> None:
         """One in the line waits no more. Idempotent."""
@@ -124,8 +150,10 @@ class Admission:
         return Ticket(self._count, key, asker)
 
     def _has_place(self, entry: _Key) -> bool:
+        """What is sent to nobody yet may go though the places are taken: else no tree grows."""
         most = 1 if self.slow else self._limits.peer_segment_transfers
-        return len(entry.running) < most and len(self._started) < self._limits.peer_transfers
+        places = self._limits.peer_transfers if not entry.running else int(self._places)
+        return len(entry.running) < most and len(self._started) < places
 
     def _start(self, entry: _Key, ticket: Ticket, now: float) -> None:
         entry.running[ticket.number] = ticket
@@ -148,7 +176,8 @@ class Admission:
 
     def _refer(self, entry: _Key, asker: str, zone: str) -> Referred:
         peers = entry.receivers.name(asker, zone)
-        entry.receivers.put(asker, zone, State.REFERRED)
+        if peers:
+            entry.receivers.put(asker, zone, State.REFERRED)
         retry = min(max(self._duration, _SOONEST), _LATEST)
         return Referred(peers, retry)
 

@@ -60,7 +60,10 @@ class Receivers:
         self._all.pop(peer, None)
 
     def knows_another(self, asker: str) -> bool:
-        return len(self._all) > (asker in self._all)
+        """Whether somebody else has it or is being sent it, so that there is a tree to grow."""
+        return any(
+            one.state is not State.REFERRED and one.peer != asker for one in self._all.values()
+        )
 
     def name(self, asker: str, zone: str) -> tuple[str, ...]:
         """Whom to name to ``asker``: of its zone first, then those with the fewest children."""

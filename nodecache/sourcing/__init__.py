@@ -12,7 +12,7 @@ its key. It is asked for the ``next`` step, and told what came of it::
      ├───> Upstream   the end: nobody among the peers gives it
      └───> Refused    the end: upstream itself was asked, and has it not
 
-**Order.** First, one peer that is known to hold bytes of the blob, so that not
+**Order.** First, up to three peers known to hold bytes of the blob, so that not
 all ask the owner for everything; then the owner and its two stand-ins, who may
 fetch for us; then upstream. Who is an owner asks the others only whether they
 have it: nobody forwards, so no question can go in a circle.
@@ -27,7 +27,17 @@ asked again in the same search. Past any bound comes upstream.
 """
 
 from nodecache.sourcing.holders import Holders
-from nodecache.sourcing.search import Search
+from nodecache.sourcing.search import RANKED, Search
 from nodecache.sourcing.steps import Ask, Pause, Refused, SearchBudget, Step, Upstream
 
-__all__ = ["Ask", "Holders", "Pause", "Refused", "Search", "SearchBudget", "Step", "Upstream"]
+__all__ = [
+    "RANKED",
+    "Ask",
+    "Holders",
+    "Pause",
+    "Refused",
+    "Search",
+    "SearchBudget",
+    "Step",
+    "Upstream",
+]

@@ -28,7 +28,7 @@ RANKED: Final = 3
 _SHARE: Final = 2 / 3
 
 #: So many holders are asked before the owner.
-LIKELY: Final = 1
+LIKELY: Final = 3
 
 #: Of the silence, the part after which what is left is too little to ask anybody.
 _ENOUGH: Final = 0.9
@@ -57,7 +57,7 @@ class Search:
 
     ``ranked`` are node ids, the best first (``me`` may be among them; three
     count). ``as_owner``: a peer asked this node to fetch. ``holders`` are peers
-    known or likely to have it, the best first: one is asked before the owner,
+    known or likely to have it, the best first: three are asked before the owner,
     all of them by an owner. ``asked_stand_ins``: this has been done for the
     lane and fill; those who rank before an owner are asked each time, since
     others take them for the owner. ``started`` and ``now`` are seconds of one
@@ -211,11 +211,11 @@ class Search:
             return
         match refusal:
             case Fetching(retry):
-                self._deadline = max(self._deadline, now + self._budget.seconds)
+                self._hope(now)
                 self._pause = retry
                 self._begin_round(candidate)
             case Elsewhere():
-                self._go_elsewhere(candidate, refusal)
+                self._go_elsewhere(candidate, refusal, now)
             case UpstreamAbsent() if candidate.mode is Mode.MAY_FETCH:
                 self._end = Refused(refusal)
             case UpstreamBroken() if candidate.mode is Mode.MAY_FETCH:
@@ -242,9 +242,15 @@ class Search:
             self._again = None
         return candidate
 
-    def _go_elsewhere(self, candidate: _Candidate, refusal: Elsewhere) -> None:
+    def _hope(self, now: float) -> None:
+        """It is in the cluster, or will be: waiting is better than fetching it once more."""
+        self._deadline = max(self._deadline, now + self._budget.seconds)
+
+    def _go_elsewhere(self, candidate: _Candidate, refusal: Elsewhere, now: float) -> None:
         """Its referrals come next, in its order; then it is asked again itself."""
         named = [(peer, address) for peer, address in refusal.peers if peer not in self._gone]
+        if named:
+            self._hope(now)
         self.referred.update(named)
         for peer, address in reversed(named):
             self._referrals.appendleft(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.REFERRAL, address))

@@ -54,9 +54,10 @@ class SearchBudget:
     """What one search may spend; seconds, and counts.
 
     ``silence`` is waited for peers from which nothing comes, all together.
-    ``seconds`` is the whole search, not counting the time in which a peer says
-    that it is fetching; ``longest`` is all of it. ``referrals`` are followed in
-    a row; ``questions`` are asked in all; ``pause`` is the shortest pause.
+    ``seconds`` pass at most since a peer last said that it is fetching, or
+    named others that have it (on slow links that may be long); ``longest`` is
+    the whole search. ``referrals`` are followed in a row; ``questions`` are
+    asked in all; ``pause`` is the shortest pause.
     """
 
     silence: float
