@@ -68,6 +68,10 @@ class WhatIsHere(LendingCase):
         for fetch in (False, True):
             self.assertIsNone(self.lent(digest, segment(0), fetch=fetch, asker="p9"))
         self.assertIsNone(self.holding(digest, segment(0), "p9"))
+        # Before the first byte it might come from anybody, and through a ring.
+        self.assertIsNone(self.lent(digest, segment(0), asker="p8", fetch=False))
+        self.body.send(M)
+        self.turn()
         self.borrow(digest, segment(0), asker="p8", fetch=False)
         self.finish()
         # What is here is here, whoever sent it.

@@ -148,7 +148,7 @@ class Lending:
     # How it stands with a span.
 
     def has(self, span: Span, asker: str) -> bool:
-        """Whether all of ``span`` is here, or the rest of it flows, and not from ``asker``."""
+        """Whether ``span`` is here, or some of it and the rest flows, and not from ``asker``."""
         total = self._flight.total
         if self._flight.status is Status.ASKING or total is None or not begins_in(span, total):
             return False
@@ -159,9 +159,10 @@ class Lending:
         segment = segment_of(span.start)
         if self._comes_from(asker, segment):
             return False
-        # One that only asks may well be asking the asker, as long as nothing of it came.
-        begun = self.crew.accepted.covered_from(span.start) > span.start
-        return any(begun or each.pour is not None for each in self._at(segment))
+        # Whoever has no byte more than the asker may be waiting for it, through others:
+        # an owner that took its word would wait in a ring in which nobody asks upstream.
+        ahead = self.crew.accepted.covered_from(span.start) > span.start
+        return any(ahead or each.from_upstream for each in self._at(segment))
 
     def _is_here(self, span: Span) -> bool:
         """Whether all that the blob has of ``span`` has come; it may yet wait for the disk."""

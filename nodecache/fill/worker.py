@@ -94,6 +94,11 @@ class Worker:
         self._clock = clock
         self._task: Deferred[None] | None = None
 
+    @property
+    def from_upstream(self) -> bool:
+        """Whether upstream is sending it something this very moment."""
+        return self.pour is not None and self.pour.peer is None
+
     def start(self, body: BlobBody | None = None, answer: Answer | None = None) -> Deferred[None]:
         """Work, beginning with ``body`` if there is one.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import attrs
 from twisted.internet.task import deferLater
 
@@ -118,17 +120,21 @@ class Questions:
     async def _ask(self, ask: Ask, quest: Quest) -> BlobBody | Refusal:
         """Raises PeerFailure."""
         peer = self._peer(ask.peer, ask.address)
-        leave = self._tools.asking.enter(self._digest, quest.segment, peer.id)
-        try:
+        with ExitStack() as waiting:
+            if ask.mode is Mode.MAY_FETCH:
+                waiting.callback(self._wait_for(quest, peer))
             question = self._question(quest, ask.mode)
             answer = await self._tools.cluster.blob(peer, question, ask.silence)
-        except BaseException:
-            leave()
-            raise
-        if isinstance(answer, Refusal):
-            leave()
-            return answer
-        return self._take(answer, peer, quest, leave)
+            if isinstance(answer, Refusal):
+                return answer
+            # Whoever is only asked for what it has is waited for from here on: it may ask
+            # for the same meanwhile, of the one that is to fetch it.
+            if ask.mode is Mode.ONLY_IF_HAVE:
+                waiting.callback(self._wait_for(quest, peer))
+            return self._take(answer, peer, quest, waiting.pop_all().close)
+
+    def _wait_for(self, quest: Quest, peer: Peer) -> Leave:
+        return self._tools.asking.enter(self._digest, quest.segment, peer.id)
 
     def _peer(self, peer_id: str, address: Address | None) -> Peer:
         known = self._tools.cluster.view().get(peer_id)
