@@ -28,10 +28,13 @@ FEW: Final = 3
 
 
 class LoopLag:
-    """``busy`` tells of each change, ``thawed`` of each standstill. ``stop`` is owed."""
+    """``busy`` tells of each change, ``thawed`` how long the process stood still, in seconds.
+
+    ``stop`` is owed.
+    """
 
     def __init__(
-        self, clock: IReactorTime, busy: Callable[[bool], None], thawed: Callable[[], None]
+        self, clock: IReactorTime, busy: Callable[[bool], None], thawed: Callable[[float], None]
     ) -> None:
         self._clock = clock
         self._tell_busy = busy
@@ -57,7 +60,7 @@ class LoopLag:
         self.start()
         if lag > FROZEN:
             self._late.clear()
-            self._tell_thawed()
+            self._tell_thawed(lag)
             return
         self._late.append(lag > LATE)
         late = sum(self._late)

@@ -132,6 +132,8 @@ class Neighbours:
         """What is told of peers is kept by peer as well."""
         self.table.observe(event)
         self._around.observe(event)
+        if isinstance(event, PeerFailed):
+            self._discovery.poke()
 
     # For the fills.
 
@@ -219,8 +221,8 @@ class Neighbours:
     def _busy(self, busy: bool) -> None:  # noqa: FBT001 - it is the whole message
         self.membership.busy = self.admission.slow = busy
 
-    def _thawed(self) -> None:
-        self.membership.thawed(self._reactor.seconds())
+    def _thawed(self, late: float) -> None:
+        self.membership.thawed(self._reactor.seconds(), late)
 
     def _put_aside(self, peer: str) -> None:
         """Its bytes were not those of their digest."""

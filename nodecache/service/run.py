@@ -131,4 +131,7 @@ def run(
     ``read_again`` reads the settings anew (SIGHUP); events go to ``stream``.
     """
     prepare()
+    # Twisted's own is the wall clock: one that is set back would stop every timer
+    # for as long, and one that jumps ahead would time out all that is under way.
+    installed.seconds = time.monotonic  # type: ignore[method-assign]  # on purpose
     return _Run(installed, loaded, read_again, environ, stream).go()
