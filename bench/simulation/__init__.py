@@ -1,0 +1,1 @@
+"""A discrete-event simulation of clusters that share blobs (bench/simulate.py)."""

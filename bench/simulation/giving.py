@@ -1,0 +1,115 @@
+"""The half of a node that gives to others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.simulation.incoming import Incoming
+from bench.simulation.world import World
+from nodecache.admission import Admission, Admitted, Queued, Referred, Ticket
+from nodecache.failures import PeerKind
+from nodecache.peerwire.answers import Absent, Elsewhere
+from nodecache.peerwire.questions import Mode
+from nodecache.sourcing import Ask
+
+if TYPE_CHECKING:
+    from bench.simulation.node import Node
+
+
+class Giving:
+    """Answers one question after the other; each costs processor time."""
+
+    def __init__(self, world: World, node: Node) -> None:
+        self._world = world
+        self._events = world.events
+        self._node = node
+        self._free_at = 0.0
+        self.admission = Admission(world.setting.limits)
+        self.line: dict[int, Incoming] = {}
+        self.heard = 0
+        self.sent = 0.0
+
+    def arrive(self, incoming: Incoming, ask: Ask) -> None:
+        """A question comes in; a dead node answers by a reset, or not at all."""
+        asker, setting, now = incoming.node, self._world.setting, self._events.now
+        if self._node.dead == "silent":
+            silence = min(setting.timeouts.peer_connect, ask.silence)
+            self._events.after(silence, asker.failed, incoming, self._node.id, PeerKind.TIMEOUT)
+            return
+        if self._node.dead:
+            self._events.after(setting.hop, asker.failed, incoming, self._node.id, PeerKind.REFUSED)
+            return
+        self.heard += 1
+        self._free_at = max(self._free_at, now) + setting.request
+        wait = self._free_at - now
+        if wait + 2 * setting.hop > ask.silence:
+            silence = ask.silence
+            self._events.after(silence, asker.failed, incoming, self._node.id, PeerKind.TIMEOUT)
+        else:
+            self._events.after(wait, self._serve, incoming, ask)
+
+    def _serve(self, incoming: Incoming, ask: Ask) -> None:
+        if self._node.dead:
+            self.arrive(incoming, ask)
+        elif self._may_promise(incoming, ask):
+            self._admit(incoming)
+        else:
+            self._reply(incoming, Absent())
+
+    def _may_promise(self, incoming: Incoming, ask: Ask) -> bool:
+        """Whether there are bytes of it, or will be."""
+        node, index = self._node, incoming.segment
+        if node.whole[index]:
+            return True
+        there = node.incoming.get(index)
+        if there is not None and there.is_fed_by(incoming.node):
+            return False
+        if ask.mode is Mode.MAY_FETCH and there is None:
+            node.fetch(index, lent=True)
+            return True
+        return there is not None and (there.comes or ask.mode is Mode.MAY_FETCH)
+
+    def _admit(self, incoming: Incoming) -> None:
+        asker, world = incoming.node, self._world
+        key = world.keys[incoming.segment]
+        answer = self.admission.ask(key, asker.id, self._events.now, asker.zone)
+        world.tally.note(type(answer).__name__.lower())
+        if isinstance(answer, Admitted):
+            self._give(incoming, answer.ticket)
+        elif isinstance(answer, Queued):
+            self.line[answer.ticket.number] = incoming
+            self._events.after(world.setting.timeouts.peer_patience, self._tire, answer.ticket)
+        else:
+            self._reply(incoming, self._elsewhere(answer))
+
+    def _elsewhere(self, answer: Referred) -> Elsewhere:
+        address = self._world.address
+        return Elsewhere(answer.retry, tuple((peer, address) for peer in answer.peers))
+
+    def _reply(self, incoming: Incoming, refusal: Absent | Elsewhere) -> None:
+        hop, asker = self._world.setting.hop, incoming.node
+        self._events.after(hop, asker.refused, incoming, self._node.id, refusal)
+
+    def _give(self, incoming: Incoming, ticket: Ticket) -> None:
+        hop = self._world.setting.hop
+        self._events.after(hop, incoming.node.take, incoming, self._node, ticket)
+
+    def _tire(self, ticket: Ticket) -> None:
+        """The time in line is over."""
+        incoming = self.line.pop(ticket.number, None)
+        if incoming is None or self._node.dead:
+            return
+        now = self._events.now
+        self.admission.given_up(ticket, now)
+        answer = self.admission.refer(ticket.key, ticket.asker, now, incoming.node.zone)
+        self._reply(incoming, self._elsewhere(answer))
+
+    def finished(self, ticket: Ticket, size: float, *, complete: bool, waited: float = 0.0) -> None:
+        """A body has ended; the next of those in line go."""
+        self.sent += size
+        for each in self.admission.finished(
+            ticket, self._events.now, complete=complete, waited=waited
+        ):
+            waiting = self.line.pop(each.number, None)
+            if waiting is not None:
+                self._give(waiting, each)
