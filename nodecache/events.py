@@ -123,7 +123,9 @@ class FillStarted(Event):
 
 @attrs.frozen(kw_only=True)
 class FillFinished(Event):
-    """``outcome`` is stored, mismatch, failed, discarded (no room) or stopped."""
+    """``outcome`` is stored, kept (segments for peers), mismatch, failed, discarded (no room)
+    or stopped.
+    """
 
     name: ClassVar[str] = "fill"
     digest: str
@@ -287,7 +289,11 @@ class PeerBytes(Event):
 
 @attrs.frozen(kw_only=True)
 class PeerAnswered(Event):
-    """One request of a peer was answered; ``outcome`` as of PeerAsked, or replayed, unsigned."""
+    """One request of a peer was answered.
+
+    ``outcome`` is as of PeerAsked, or unsigned, replayed, stranger, version, wrong; and of a body
+    that did not get through, cut, timeout or error.
+    """
 
     name: ClassVar[str] = "peer_answered"
     level: ClassVar[Level] = Level.DEBUG
