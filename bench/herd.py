@@ -2,8 +2,9 @@
 
 In a cluster of network namespaces (tests/system/cluster): an image of 256 MiB
 in 4 layers, cables of 100 Mbit/s both ways for each node and of 200 Mbit/s for
-the Hub; in a second set the Hub gives each connection 50 Mbit/s at most. For
-N = 1, 2, 4 and 8:
+the Hub; in a second set the Hub gives each connection 50 Mbit/s at most, and in
+a third the image is a single layer on top of that (three layers at a time fill
+a node's cable even so). For N = 1, 2, 4 and 8 (the third: 1 and 8):
 
 - *direct*: all N at once from the Hub, by the same puller (three layers at a
   time, as containerd pulls), without any mirror;
@@ -28,10 +29,10 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import attrs
 
+from bench.herd_rows import HEAD, Links, Row, line, verdicts
 from tests.system.cluster.cluster import Cluster, Plan, cluster
 from tests.system.cluster.load import Watch
 from tests.system.cluster.member import Member
@@ -39,67 +40,7 @@ from tests.system.cluster.network import CONTROL, MBIT
 from tests.system.parts.images import MIB, Image
 from tests.system.parts.processes import MissingPart
 
-LAYERS = 4
-COLD_TARGET, WARM_TARGET, UPSTREAM_TARGET = 1.3, 1.5, 1.05
-
-
-@attrs.frozen(kw_only=True)
-class Links:
-    """Bits a second; ``cap`` is of each connection for a body, 0 for none."""
-
-    node: int
-    hub: int
-    cap: int
-
-    def __str__(self) -> str:
-        capped = f", {self.cap // MBIT} Mbit/s for each connection" if self.cap else ""
-        return f"nodes {self.node // MBIT} Mbit/s, Hub {self.hub // MBIT} Mbit/s{capped}"
-
-    def direct(self, size: int, nodes: int) -> float:
-        """Seconds at least, everyone from the Hub."""
-        return max(size * 8 / self.node, nodes * size * 8 / self.hub)
-
-    def cold(self, size: int, nodes: int) -> float:
-        """Seconds at least for anybody's plan."""
-        bits = size * 8
-        return max(bits / self.hub, bits / self.node, nodes * bits / (self.hub + nodes * self.node))
-
-    def one_copy(self, size: int, nodes: int) -> float:
-        """Seconds at least where each byte crosses the Hub's cable once."""
-        bits = size * 8
-        return max(bits / self.hub, bits / self.node, (nodes - 1) / nodes * bits / self.node)
-
-    def warm(self, size: int) -> float:
-        """Seconds at least where one node has it: it sends it once, and each receives it once."""
-        return size * 8 / self.node
-
-
-@attrs.frozen(kw_only=True)
-class Row:
-    """One herd. Seconds, and bytes upstream as multiples of the image."""
-
-    links: Links
-    kind: str
-    nodes: int
-    last: float
-    mean: float
-    bound: float
-    one_copy: float
-    by_log: float
-    by_cable: float
-    tokens: int
-    manifests: int
-    fallbacks: int
-    busiest: float  # most that a node sent, by the mean of all that pulled or sent
-    busy: float  # share of the machine's cores, other programs included
-    nodes_busy: float  # share of the cores that the nodes' own processes had
-
-    @property
-    def ratio(self) -> float:
-        return self.last / self.bound
-
-    def told(self) -> dict[str, Any]:
-        return {**attrs.asdict(self), "links": str(self.links), "ratio": self.ratio}
+Set = tuple[Links, Sequence[int]]
 
 
 def processor_seconds(members: Sequence[Member]) -> float:
@@ -119,7 +60,7 @@ class Bench:
 
     def fresh(self) -> Image:
         """An image that nobody has."""
-        return self.made.image(*[self.size // MIB // LAYERS] * LAYERS)
+        return self.made.image(*[self.size // MIB // self.links.layers] * self.links.layers)
 
     def empty(self, members: Sequence[Member]) -> None:
         """A cluster of these alone, with nothing on disk."""
@@ -171,6 +112,7 @@ class Bench:
             mean=sum(ends) / len(ends),
             bound=bound,
             one_copy=bound if kind != "cold" else self.links.one_copy(self.size, nodes),
+            one_cable=self.size * 8 / self.links.node,
             by_log=bill.blob_bytes / total,
             by_cable=bill.payload / total,
             tokens=len(bill.tokens),
@@ -180,58 +122,6 @@ class Bench:
             busy=busy.total,
             nodes_busy=used / busy.seconds / (os.cpu_count() or 1),
         )
-
-
-HEAD = (
-    "| herd | N | last node | mean | bound | ratio | ratio, one copy | against direct |"
-    " upstream by log | by cable | tokens | manifest GETs | fall-backs | busiest sender |"
-    " cores busy | by nodes |"
-)
-
-
-def line(row: Row, direct: Row) -> str:
-    cells = [
-        row.kind,
-        str(row.nodes),
-        f"{row.last:.1f} s",
-        f"{row.mean:.1f} s",
-        f"{row.bound:.1f} s",
-        f"{row.ratio:.2f}",
-        f"{row.last / row.one_copy:.2f}",
-        f"{row.last / direct.last:.2f}",
-        f"{row.by_log:.2f}",
-        f"{row.by_cable:.2f}",
-        str(row.tokens),
-        str(row.manifests),
-        str(row.fallbacks),
-        f"{row.busiest:.1f} x mean" if row.kind != "direct" else "",
-        f"{row.busy:.0%}",
-        f"{row.nodes_busy:.0%}",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def verdicts(rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:
-    """What was to be reached, and whether it was."""
-    for links in dict.fromkeys(row.links for row in rows):
-        for row in (row for row in rows if row.links == links and row.kind != "direct"):
-            herd = f"{row.kind} herd of {row.nodes} ({links})"
-            target = COLD_TARGET if row.kind == "cold" else WARM_TARGET
-            yield f"{herd}: {row.ratio:.2f} of the bound, at most {target}", row.ratio <= target
-            copies = max(row.by_log, row.by_cable)
-            most = UPSTREAM_TARGET
-            yield f"{herd}: {copies:.3f} images over upstream, at most {most}", copies <= most
-        yield from _capped([row for row in rows if row.links == links])
-
-
-def _capped(rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:
-    """Where one connection is slower than a cable, many nodes are to beat one alone."""
-    alone = next((row for row in rows if (row.kind, row.nodes) == ("direct", 1)), None)
-    if alone is None or not alone.links.cap:
-        return
-    for row in (row for row in rows if row.kind == "cold" and row.nodes > 1):
-        words = f"cold herd of {row.nodes}: {row.last:.1f} s, one node alone: {alone.last:.1f} s"
-        yield f"{words} ({row.links})", row.last < alone.last
 
 
 def machine(folder: pathlib.Path) -> dict[str, str]:
@@ -247,17 +137,10 @@ def machine(folder: pathlib.Path) -> dict[str, str]:
     }
 
 
-def measure(
-    folder: pathlib.Path,
-    all_links: Sequence[Links],
-    counts: Sequence[int],
-    size: int,
-    *,
-    alone: bool,
-) -> list[Row]:
+def measure(folder: pathlib.Path, sets: Sequence[Set], size: int, *, alone: bool) -> list[Row]:
     found: list[Row] = []
-    for number, links in enumerate(all_links):
-        print(f"\n{links}; image of {size // MIB} MiB in {LAYERS} layers\n\n{HEAD}")
+    for number, (links, counts) in enumerate(sets):
+        print(f"\n{links}; image of {size // MIB} MiB\n\n{HEAD}")
         print(f"|{'---|' * HEAD.count(' | ')}---|", flush=True)
         plan = Plan(nodes=max(counts), link=links.node, hub_link=links.hub, sharing=not alone)
         with cluster(folder / str(number), plan) as made:
@@ -271,31 +154,38 @@ def measure(
     return found
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="64 MiB and N = 1 and 4 only")
     parser.add_argument("--nodes", default="", help="N, with commas (1,2,4,8)")
     parser.add_argument("--size", type=int, default=0, help="of the image, MiB (256)")
     parser.add_argument("--link", type=int, default=100, help="of a node, Mbit/s")
     parser.add_argument("--hub-link", type=int, default=200, help="of the Hub, Mbit/s")
-    parser.add_argument("--cap", default="0,50", help="of a connection to the Hub, Mbit/s; sets")
+    parser.add_argument("--cap", type=int, default=50, help="of a connection, second set, Mbit/s")
+    parser.add_argument("--sets", default="1,2,3", help="which of the three")
     parser.add_argument("--alone", action="store_true", help="nodes that do not share")
     parser.add_argument("--json", type=pathlib.Path, help="write everything here as well")
     parser.add_argument("--folder", default="/var/tmp", help="where everything is made")
-    given = parser.parse_args()
-    counts = [
-        int(word) for word in (given.nodes or ("1,4" if given.quick else "1,2,4,8")).split(",")
-    ]
+    return parser.parse_args()
+
+
+def chosen(given: argparse.Namespace) -> list[Set]:
+    counts = [int(n) for n in (given.nodes or ("1,4" if given.quick else "1,2,4,8")).split(",")]
+    free = Links(node=given.link * MBIT, hub=given.hub_link * MBIT, cap=0, layers=4)
+    capped = attrs.evolve(free, cap=given.cap * MBIT)
+    ends = sorted({min(counts), max(counts)})
+    sets = [(free, counts), (capped, counts), (attrs.evolve(capped, layers=1), ends)]
+    return [sets[int(number) - 1] for number in given.sets.split(",")]
+
+
+def main() -> None:
+    given = arguments()
     size = (given.size or (64 if given.quick else 256)) * MIB
-    all_links = [
-        Links(node=given.link * MBIT, hub=given.hub_link * MBIT, cap=int(cap) * MBIT)
-        for cap in given.cap.split(",")
-    ]
     folder = pathlib.Path(tempfile.mkdtemp(prefix="herd-", dir=given.folder))
     about = machine(folder)
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     try:
-        rows = measure(folder, all_links, counts, size, alone=given.alone)
+        rows = measure(folder, chosen(given), size, alone=given.alone)
     except MissingPart as part:
         sys.exit(f"Cannot be had here: {part}")
     finally:

@@ -40,13 +40,19 @@ def failures_told(member: Member) -> list[str]:
     return [f"{event['peer']} {event['kind']}" for event in member.events("peer_failed")]
 
 
+def put_aside(member: Member) -> list[str]:
+    """Whom it says to have put aside, by a question to it or by a greeting."""
+    gone = [event["peer"] for event in member.events("peer_health") if not event["up"]]
+    return [*failures_told(member), *gone]
+
+
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_herd_copes_with_two_nodes_that_are_gone_and_come_back(
     land: Cluster, trouble: str
 ) -> None:
     """The first herd finds it out, the second knows, the third has them back."""
     *well, first, second = land.members
-    told = [len(failures_told(one)) for one in well]
+    told = sum(len(put_aside(one)) for one in well)
     for victim in (first, second):
         TROUBLES[trouble](victim)
     for most in (2.0, 1.5):  # who is not yet known to be gone may cost an extra fetch
@@ -54,9 +60,7 @@ def test_a_herd_copes_with_two_nodes_that_are_gone_and_come_back(
         all_right(land.herd(well, of), of)
         bill = tab.bill()
         assert copies(bill, of) <= most, str(bill.asked)
-    assert any(len(failures_told(one)) > before for one, before in zip(well, told, strict=True)), (
-        "nobody says that a peer failed"
-    )
+    assert sum(len(put_aside(one)) for one in well) > told, "nobody says that a peer failed"
     for victim in (first, second):
         victim.heal()
     land.up()
@@ -161,7 +165,7 @@ def test_a_herd_copes_with_a_peer_that_lies(
         all_right(land.herd(land.members, of), of)
         bill = tab.bill()
         if not what:
-            assert {one.live() for one in land.members} == {len(land.members) - 1}, "believed"
+            assert max(one.live() for one in land.members) < len(land.members), "it is believed"
     assert copies(bill, of) <= most, str(bill.asked)
 
 
