@@ -90,7 +90,7 @@ class Bench:
         bound = {
             "direct": self.links.direct(self.size, nodes),
             "cold": self.links.cold(self.size, nodes),
-            "warm": self.links.warm(self.size),
+            "warm": self.links.warm(self.size, nodes),
         }[kind]
         everyone = self.made.members[:nodes]
         sent = [one.station.sent().bytes for one in everyone]

@@ -43,9 +43,9 @@ class Links:
         bits = size * 8
         return max(bits / self.hub, bits / self.node, (nodes - 1) / nodes * bits / self.node)
 
-    def warm(self, size: int) -> float:
-        """Seconds at least where one node has it: it sends it once, and each receives it once."""
-        return size * 8 / self.node
+    def warm(self, size: int, nodes: int) -> float:
+        """Seconds at least where one has it, and each owner its share of the lanes."""
+        return (nodes - 1) / nodes * size * 8 / self.node
 
 
 @attrs.frozen(kw_only=True)
