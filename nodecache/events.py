@@ -324,6 +324,15 @@ class PeersSeen(Event):
 
 
 @attrs.frozen(kw_only=True)
+class PeersChanged(Event):
+    """Another number of nodes is known, or asked."""
+
+    name: ClassVar[str] = "peers_changed"
+    known: int
+    live: int
+
+
+@attrs.frozen(kw_only=True)
 class DiscoveryFailed(Event):
     """The name of the peers was not resolved; the last good view stays."""
 

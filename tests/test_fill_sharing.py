@@ -366,6 +366,21 @@ class WhoIsToBlame(LendingCase):
         self.turn()
         self.assertIn("p2", self.court.wrong[-1][1][0])
 
+    def test_what_is_left_of_a_blob_of_another_size_needs_no_room(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        longer = data + bytes(2 * SEGMENT)
+        self.origin.twists = [lambda span: part(longer, span)]
+        self.borrow(digest, segment(3))
+        self.finish()
+        self.linger()
+        self.assertEqual(self.outcome(), "kept")
+        for index in range(2):
+            borrower = self.borrow(digest, segment(index))
+            self.finish()
+            self.assertEqual(bytes(borrower.got), data[index * SEGMENT : (index + 1) * SEGMENT])
+        self.linger()
+        self.nothing_is_left()
+
     def test_a_flight_that_only_peers_asked_for_tells_as_well(self) -> None:
         digest, data = self.blob(2 * SEGMENT)
         self.origin.sender = "p1"

@@ -201,7 +201,7 @@ def test_a_pull_says_what_came_from_where_and_what_failed() -> None:
     )
     assert told(mixed) == (
         "pulled docker.io/library/alpine@sha256:abc for ::1: 4KiB in 120 s,"
-        " 3KiB from disk, 1KiB from upstream; 1 of 5 requests failed"
+        " 3KiB from disk, 1KiB fetched; 1 of 5 requests failed"
     )
 
 
@@ -239,6 +239,7 @@ def test_warnings_and_errors_are_marked() -> None:
                 data_dir="d",
                 upstreams="u",
                 bytes=2048,
+                peers="",
             ),
             START,
         ),
@@ -271,6 +272,43 @@ def test_warnings_and_errors_are_marked() -> None:
         (
             made_up(events.FillResumed, digest="d", offset=1, reason="cut"),
             "warning: fill_resume: digest d, offset 1, reason cut",
+        ),
+        (made_up(events.PeersChanged, known=1, live=0), "knows 1 other node, and asks 0 of them"),
+        (made_up(events.PeersChanged, known=3, live=3), "knows 3 other nodes, and asks 3 of them"),
+        (
+            made_up(events.PeerFailed, peer="n2", what="blob", kind="cut", reason="gone"),
+            "warning: peer n2 failed (blob, cut): gone",
+        ),
+        (
+            made_up(events.PeerHealth, peer="n2", up=False, reason="timeout"),
+            "peer n2 is left alone for now: timeout",
+        ),
+        (made_up(events.PeerHealth, peer="n2", up=True), "peer n2 is asked again"),
+        (
+            made_up(events.PeersOff, off=True, pause_seconds=2.0, reason="most failed"),
+            "warning: no peer is asked for 2 s: most failed",
+        ),
+        (made_up(events.PeersOff, off=False), "warning: peers are asked again"),
+        (
+            made_up(events.PeerSuspected, peer="n2", whose="theirs", digest="d", segments="1, 3"),
+            "error: peer n2 sent wrong bytes: segments 1, 3 of d",
+        ),
+        (
+            made_up(events.PeerSuspected, peer="n2", whose="ours", digest="d", segments="1"),
+            "error: peer n2 says that our segments 1 of d are wrong",
+        ),
+        (
+            made_up(events.Repaired, digest="d", source="peer", outcome="right"),
+            "warning: d was fetched again from peer, and is right",
+        ),
+        (
+            made_up(events.DiscoveryFailed, target="nodecache:5001", reason="NXDOMAIN"),
+            "warning: the peers (nodecache:5001) were not found, those known stay: NXDOMAIN",
+        ),
+        (made_up(events.SecretsRead, count=2, reason=""), "accepts 2 secrets of the peers"),
+        (
+            made_up(events.SecretsRead, count=1, reason="it holds no secret"),
+            "the peers' secrets could not be read (it holds no secret), still accepted: 1 secret",
         ),
     ],
 )

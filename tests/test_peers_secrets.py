@@ -80,6 +80,8 @@ class SecretsTests(SynchronousTestCase):
     def start(self) -> None:
         self.successResultOf(Deferred.fromCoroutine(self.secrets.start()))
         self.addCleanup(self.secrets.stop)
+        self.assertEqual(self.told(), [(len(self.secrets.accepted), "")])
+        self.events.clear()
 
     def look_again(self) -> None:
         self.clock.advance(Timeouts().peer_secrets)
@@ -162,4 +164,4 @@ class SecretsTests(SynchronousTestCase):
         self.secrets.stop()
         self.secrets.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual((self.secrets.accepted, self.told()), ((FIRST,), []))
+        self.assertEqual((self.secrets.accepted, self.told()), ((FIRST,), [(1, "")]))

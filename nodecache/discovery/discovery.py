@@ -26,7 +26,7 @@ from twisted.python.failure import Failure as Reason
 from nodecache.discovery.greetings import Greet, Greetings
 from nodecache.discovery.lookup import Found, Lookup, NotResolved, Resolver
 from nodecache.discovery.resolvconf import ResolvConfFile
-from nodecache.events import DiscoveryFailed, PeersSeen
+from nodecache.events import DiscoveryFailed, PeersChanged, PeersSeen
 from nodecache.limits import Timeouts
 from nodecache.membership import Address, Membership, PeerTarget, View
 from nodecache.seams import Observe
@@ -85,6 +85,7 @@ class Discovery:
         self._failing: str | None = None
         self._misses = 0
         self._seen: View | None = None
+        self._counts = (0, 0)
 
     def start(self) -> None:
         self._after("first", self._timeouts.peer_first, self._begun)
@@ -200,6 +201,9 @@ class Discovery:
 
     def _tell(self) -> None:
         census = self._membership.census(self._reactor.seconds())
+        if (census.known, census.live) != self._counts:
+            self._counts = (census.known, census.live)
+            self._observe(PeersChanged(known=census.known, live=census.live))
         self._observe(
             PeersSeen(
                 known=census.known,

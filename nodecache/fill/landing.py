@@ -16,7 +16,7 @@ from nodecache.fill.tools import Tools
 from nodecache.inflight import SharedFile
 from nodecache.limits import SEGMENT
 from nodecache.reference import Digest
-from nodecache.segments import segment_span
+from nodecache.segments import segment_count, segment_span
 from nodecache.store import Partial, Reservation
 
 
@@ -78,7 +78,9 @@ class Landing:
         def needed() -> int:
             if total is None:
                 return (len(self._roomy | {index})) * SEGMENT
-            return sum(segment_span(each, total).size for each in self._roomy | {index})
+            # What an earlier fill has left may be of a blob of another size.
+            there = [each for each in self._roomy | {index} if each < segment_count(total)]
+            return sum(segment_span(each, total).size for each in there)
 
         await self._locked(needed)
         self._roomy.add(index)

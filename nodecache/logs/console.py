@@ -15,11 +15,12 @@ import attrs
 from nodecache import events
 from nodecache.config import format_size
 from nodecache.events import Event, Level
+from nodecache.logs.console_peers import PEERS
 
 _FROM: Final = {
     "disk": "from disk",
     "stale": "from disk (stale)",
-    "fill": "from upstream",
+    "fill": "fetched",
     "flight": "from a fetch under way",
 }
 
@@ -40,6 +41,7 @@ class Console:
             events.PassedThrough: _passed,
             events.UpstreamHealth: _health,
             events.UpstreamFailed: _upstream_failed,
+            **PEERS,
             events.CorruptionFound: _corrupt,
             events.DiskFailed: lambda e: f"the disk failed to {e.operation}: {e.reason}",
             events.Unexpected: lambda e: (
@@ -86,10 +88,11 @@ def _sources(event: events.PullFinished) -> str:
 def _started(event: events.Started) -> str:
     scan = f"{event.blobs} blobs, {format_size(event.bytes)}"
     unclean = ", after an unclean stop" if event.unclean else ""
+    sharing = f"\nshares as {event.peers}" if event.peers else ""
     return (
         f"nodecache {event.version} listens on {event.listen}"
         f" (admin {event.admin}), stores in {event.data_dir} ({scan}{unclean}),"
-        f" upstream {event.upstreams}\n"
+        f" upstream {event.upstreams}{sharing}\n"
         f"try it: docker pull {_to_type(event.listen)}/library/alpine"
         " (its line follows when the pull is over)"
     )
@@ -124,7 +127,7 @@ def _stale(event: events.ServedStale) -> str:
 
 
 def _fill(event: events.FillFinished) -> str | None:
-    if event.outcome in {"stored", "stopped"}:
+    if event.outcome in {"stored", "kept", "stopped"}:
         return None
     image = _image(event.namespace, event.repository, event.digest)
     return f"fetching {image} ended ({event.outcome}): {event.reason}"

@@ -15,6 +15,7 @@ ANSWERS: Final = 3
 class Resolved:
     """``named`` are the addresses that an answer named; ``fixed`` ones always are.
 
+    ``answered``: when the last good answer came, None for a list that was given.
     ``forget``: seconds for which a whole answer is not superseded by partial ones.
     """
 
@@ -41,7 +42,7 @@ class Resolved:
             self._answers.append(answer)
         if not partial:
             self._whole_at = now
-        self.answered = now
+        self.answered = None if self._fixed else now
         before = self.named
         self.named = self._fixed.union(*self._answers)
         return self.named != before

@@ -70,6 +70,7 @@ class Secrets:
             self.accepted = await self._pool.run(self._read)
         except (OSError, ValueError) as error:
             raise ConfigError(f"peer_secret_file: {self._path}: {_words(error)}") from None
+        self._observe(SecretsRead(count=len(self.accepted)))
         self._wait()
 
     def stop(self) -> None:
