@@ -35,7 +35,7 @@ SCENES = {
 }
 HEAD = (
     f"{'nodes':>6} {'whole':>11} {'questions':>9} {'copies':>7} {'busiest':>7} "
-    f"{'last':>8} {'by bound':>8} {'asked most':>10} {'took':>7}"
+    f"{'last':>8} {'by bound':>8} {'fast':>6} {'asked most':>10} {'took':>7}"
 )
 
 
@@ -48,7 +48,7 @@ def row(figures: Figures, took: float) -> str:
     return (
         f"{figures.nodes:>6} {whole:>11} {figures.requests:>9.2f} {figures.copies:>7.3f} "
         f"{figures.busiest:>7.2f} {figures.last:>6.2f} s {figures.over:>8.2f} "
-        f"{figures.asked:>10} {took:>5.0f} s"
+        f"{figures.fast:>6.2f} {figures.asked:>10} {took:>5.0f} s"
     )
 
 

@@ -280,11 +280,10 @@ def test_a_search_goes_on_while_the_cluster_has_it_and_is_busy() -> None:
     assert searched.questions <= BUDGET.questions
 
 
-def test_a_body_that_breaks_off_goes_on_with_the_next_peer() -> None:
+def test_a_search_after_a_body_that_broke_off_leaves_its_sender_out() -> None:
     searched = search()
-    searched.next(0.0)
-    searched.failed("owner", failure("owner"), 100.0)
-    assert searched.next(1.0) != Upstream()
+    searched.failed("owner", failure("owner", PeerKind.TIMEOUT), 0.0)
+    assert asked(searched.next(0.0)) == ("second", MAY)
 
 
 def test_holders_that_gave_are_guessed_at_first_and_the_longest_unused_of_them() -> None:

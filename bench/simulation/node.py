@@ -86,10 +86,15 @@ class Node:
 
     def fetch(self, index: int, *, lent: bool) -> None:
         """For this node's own client, or ``lent``: a peer asked to fetch it."""
-        world = self._world
-        lane = world.lane[index]
-        held = self.giving.admission.holders(world.keys[index]) if lent else ()
-        search = Search(
+        search = self._search(index, lent=lent)
+        incoming = Incoming(self, index, self._world.sizes[index], search, lent=lent)
+        self.incoming[index] = incoming
+        self._advance(incoming)
+
+    def _search(self, index: int, *, lent: bool) -> Search:
+        lane = self._world.lane[index]
+        held = self.giving.admission.holders(self._world.keys[index]) if lent else ()
+        return Search(
             self._rank(lane),
             self.id,
             as_owner=lent,
@@ -98,9 +103,6 @@ class Node:
             started=self._events.now,
             budget=self._budget,
         )
-        incoming = Incoming(self, index, world.sizes[index], search, lent=lent)
-        self.incoming[index] = incoming
-        self._advance(incoming)
 
     def _rank(self, lane: int) -> list[str]:
         ranks = self._ranks.get(lane)
@@ -150,6 +152,7 @@ class Node:
         if incoming.body == body and incoming.source is not None:
             peer = incoming.source.id
             incoming.break_off()
+            incoming.search = self._search(incoming.segment, lent=incoming.lent)
             self.failed(incoming, peer, problem)
 
     # Upstream

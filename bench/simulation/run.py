@@ -20,7 +20,8 @@ class Figures:
     for each segment that a node got. ``copies`` of the blob came from upstream.
     ``busiest``: what the busiest node sent, by the mean. ``last``: when the
     last node was done, in seconds from the first one's beginning; ``over`` is
-    this by the bound, the worst of fast and slow nodes. ``asked``: questions
+    this by the bound. ``fast``: of the nodes whose link is not slow, the
+    longest time from its own beginning, by their bound. ``asked``: questions
     that one node was asked, at most.
     """
 
@@ -32,6 +33,7 @@ class Figures:
     busiest: float
     last: float
     over: float
+    fast: float
     asked: int
     outcomes: dict[str, int]
 
@@ -93,7 +95,13 @@ def run(setting: Setting, *, until: float = 3600.0) -> Figures:
 def figures(world: World, nodes: list[Node]) -> Figures:
     setting = world.setting
     living = [node for node in nodes if not node.dead]
-    done = [(node.finished, node.link) for node in living if node.finished is not None]
+    done = [
+        (each.finished, each.finished - (each.begun or 0.0), each.link)
+        for each in living
+        if each.finished is not None
+    ]
+    last = max((at for at, _, _ in done), default=0.0)
+    fast = max((took for _, took, link in done if link == setting.link), default=0.0)
     sent = [node.giving.sent for node in nodes]
     return Figures(
         nodes=setting.nodes,
@@ -102,8 +110,9 @@ def figures(world: World, nodes: list[Node]) -> Figures:
         requests=world.tally.requests / max(1, sum(sum(node.whole) for node in nodes)),
         copies=world.tally.upstream / setting.blob,
         busiest=max(sent) * len(sent) / max(1.0, sum(sent)),
-        last=max((at for at, _ in done), default=0.0),
-        over=max((at / bound(setting, link) for at, link in done), default=0.0),
+        last=last,
+        over=last / bound(setting, min(node.link for node in nodes)),
+        fast=fast / bound(setting, setting.link),
         asked=max(node.giving.heard for node in nodes),
         outcomes=dict(sorted(world.tally.outcomes.items())),
     )

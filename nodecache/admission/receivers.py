@@ -66,11 +66,11 @@ class Receivers:
         )
 
     def name(self, asker: str, zone: str) -> tuple[str, ...]:
-        """Whom to name to ``asker``: of its zone first, then those with the fewest children."""
+        """Whom to name to ``asker``: its zone first, then the fewest children, then the surest."""
         best = nsmallest(
             NAMED,
             (one for one in self._all.values() if one.peer != asker),
-            key=lambda one: (bool(zone) and one.zone != zone, one.children, one.order),
+            key=lambda one: (bool(zone) and one.zone != zone, one.children, one.state, one.order),
         )
         if best:
             best[0].children += 1

@@ -63,8 +63,9 @@ class Search:
     others take them for the owner. ``started`` and ``now`` are seconds of one
     clock.
 
-    Each ``Ask`` is followed by ``answered`` or ``failed``, unless bytes came;
-    if these break off, ``failed`` and ``next`` go on with the search.
+    Each ``Ask`` is followed by ``answered`` or ``failed``, unless bytes came.
+    When these break off, another search is made, and told of the peers that
+    ``failed`` before its first step.
     """
 
     def __init__(
