@@ -14,7 +14,7 @@ from twisted.web.client import ResponseDone, ResponseFailed
 from nodecache.byteranges import Span
 from nodecache.failures import PeerFailure, PeerKind, UpstreamKind
 from nodecache.limits import MIB, Timeouts
-from nodecache.peers.body import PeerBody
+from nodecache.peers.body import PeerBody, Pulse
 from nodecache.peerwire.answers import Bytes
 from nodecache.peerwire.frames import Encoder
 from tests.test_upstream_body import FakeReply
@@ -31,6 +31,8 @@ class PeerBodyTests(SynchronousTestCase):
         self.given: list[bytes] = []
         self.blamed: list[tuple[PeerKind, bool]] = []
         self.over: list[int] = []
+        self.beats = 0
+        self.lives = False
         self.encoder = Encoder(SPAN)
         self.reply = FakeReply()
         reply: Any = self.reply
@@ -43,8 +45,12 @@ class PeerBodyTests(SynchronousTestCase):
             self.timeouts,
             self.fail_with,
             self.over.append,
+            Pulse(self.heard, lambda: self.lives),
         )
         self.wire: Any = self.body._stream
+
+    def heard(self) -> None:
+        self.beats += 1
 
     def fail_with(self, kind: PeerKind, words: str, blame: bool) -> PeerFailure:
         self.blamed.append((kind, blame))
@@ -115,6 +121,17 @@ class PeerBodyTests(SynchronousTestCase):
         self.clock.pump([0.05] * 6)
         self.assertEqual(self.kind_of(done), PeerKind.TIMEOUT)
         self.assertEqual((self.reply.aborted, self.received()), (1, b""))
+
+    def test_one_that_is_heard_elsewhere_is_given_more_time_but_not_for_ever(self) -> None:
+        """Of many connections that share a link one may be starved for seconds."""
+        done = self.start()
+        self.lives = True
+        self.comes(self.encoder.data(NOISE[:5]))
+        self.assertEqual(self.beats, 1)
+        self.clock.pump([0.05] * 80)
+        self.assertNoResult(done)
+        self.clock.pump([0.05] * 80)
+        self.assertEqual(self.kind_of(done), PeerKind.TIMEOUT)
 
     def test_a_sender_that_waits_says_that_it_lives(self) -> None:
         done = self.start()

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from nodecache.upstream.waits import LATE, TimedOut, bounded
+from nodecache.upstream.waits import EXTENSIONS, LATE, TimedOut, bounded
 
 
 class Bounded(SynchronousTestCase):
@@ -40,6 +40,15 @@ class Bounded(SynchronousTestCase):
         waiting = bounded(clock, inner, 1.0, turns=8)
         clock.advance(LATE + 1)
         self.assertTrue(self.failureResultOf(waiting, TimedOut).value.late)
+
+    def test_who_lives_by_other_signs_is_given_more_time_but_not_for_ever(self) -> None:
+        clock, inner = Clock(), Deferred[None]()
+        waiting = bounded(clock, inner, 1.0, turns=2, lives=lambda: True)
+        clock.pump([0.25] * 4 * EXTENSIONS)
+        self.assertNoResult(waiting)
+        clock.pump([0.25] * 5)
+        self.failureResultOf(waiting, TimedOut)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_cancelling_ends_both(self) -> None:
         clock, inner = Clock(), Deferred[None]()

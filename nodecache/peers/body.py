@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure as Reason
 
@@ -24,6 +25,15 @@ Sink: TypeAlias = Callable[[bytes], None]
 
 #: Makes the failure of a kind and words; ``blame``: it is held against the peer.
 Fail: TypeAlias = Callable[[PeerKind, str, bool], Exception]
+
+
+@attrs.frozen
+class Pulse:
+    """``heard`` is told of each sign of life; ``lives`` whether there was one elsewhere."""
+
+    heard: Callable[[], None]
+    lives: Callable[[], bool]
+
 
 #: Called once, when the body is over, with the bytes that were given on.
 Over: TypeAlias = Callable[[int], None]
@@ -47,6 +57,7 @@ class PeerBody(BlobBody):
         timeouts: Timeouts,
         fail: Fail,
         over: Over,
+        pulse: Pulse,
     ) -> None:
         self._clock = clock
         self._peer = peer
@@ -56,9 +67,10 @@ class PeerBody(BlobBody):
         self._told = over
         self._alive = timeouts.peer_alive
         self._most_idle = max(2, int(timeouts.silence / timeouts.peer_alive))
+        self._heard = pulse.heard
         self._decoder = Decoder(span)
         self._stream = BodyStream(
-            clock, reply, timeouts.peer_silence, lambda _received: None, NEAR_TURNS
+            clock, reply, timeouts.peer_silence, lambda _received: None, NEAR_TURNS, pulse.lives
         )
         self._waiting: deque[bytes | Broken | Ended] = deque()
         self._sink: Sink | None = None
@@ -125,6 +137,7 @@ class PeerBody(BlobBody):
     def _take(self, data: bytes) -> None:
         if self._over:
             return
+        self._heard()
         if self._whole:
             self._succeeded()
             return

@@ -55,6 +55,15 @@ class Books:
         self._aside: frozenset[str] = frozenset()
         self._off = False
         self._view: View | None = None
+        self._heard: dict[str, float] = {}
+
+    def heard(self, peer: str) -> None:
+        """Bytes of a body came from ``peer``, on whichever connection."""
+        self._heard[peer] = self.now()
+
+    def lives(self, peer: str, silence: float) -> bool:
+        """Whether ``peer`` was heard in the last ``silence`` seconds."""
+        return self.now() - self._heard.get(peer, float("-inf")) < silence
 
     def now(self) -> float:
         return float(self._clock.seconds())
@@ -109,6 +118,7 @@ class Books:
         view = self.roll.view(now)
         if view is not self._view:
             self._view = view
+            self._heard = {id_: at for id_, at in self._heard.items() if view.get(id_)}
             self._compare(view, self.roll.aside(now))
         return view
 

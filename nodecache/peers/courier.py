@@ -190,7 +190,10 @@ class Courier:
         if letter.range:
             headers["Range"] = letter.range
         sent = Sent(letter.method, letter.target, headers, letter.body, letter.keep)
-        reply = await self._line.send(peer.addresses, sent, seconds)
+        silence = self._timeouts.peer_silence
+        reply = await self._line.send(
+            peer.addresses, sent, seconds, lambda: self._books.lives(peer.id, silence)
+        )
         try:
             answered = await self._read(peer, letter, reply)
             self._prove(answered, secret, signing.signature_of(signature) or "")

@@ -8,7 +8,7 @@ that the request can be signed anew for another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -77,10 +77,17 @@ class Line:
         self._pool = Pool(reactor, timeouts.keepalive)
         self._closed = False
 
-    async def send(self, addresses: Sequence[Address], sent: Sent, seconds: float) -> Reply:
+    async def send(
+        self,
+        addresses: Sequence[Address],
+        sent: Sent,
+        seconds: float,
+        lives: Callable[[], bool],
+    ) -> Reply:
         """Returns once the answer's head is in; its body waits, the connection paused.
 
-        Raises TimedOut after ``seconds``, and LineFault.
+        Raises TimedOut after ``seconds`` (longer for one that ``lives``, see
+        ``waits.bounded``), and LineFault.
         """
         if self._closed:
             raise LineFault(PeerKind.REFUSED, "this node is stopping")
@@ -89,7 +96,7 @@ class Line:
         lease = Lease(self._pool, frozenset(addresses), persistent=keep)
         try:
             asking = self._ask(lease, addresses, sent)
-            response = await bounded(self._reactor, asking, seconds, NEAR_TURNS)
+            response = await bounded(self._reactor, asking, seconds, NEAR_TURNS, lives)
         except (CancelledError, TimedOut):
             raise
         except Exception as error:

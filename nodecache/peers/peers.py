@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +13,9 @@ from nodecache.failures import PeerFailure, PeerKind
 from nodecache.limits import Limits, Timeouts
 from nodecache.membership import Address, Peer
 from nodecache.membership.view import View
-from nodecache.peers.body import PeerBody
+from nodecache.peers.body import PeerBody, Pulse
 from nodecache.peers.books import Books, Roll, outcome_of
+from nodecache.peers.checks import check_total, is_it, its_hello
 from nodecache.peers.courier import Answered, Courier, Letter, Signing
 from nodecache.peers.readiness import Readiness
 from nodecache.peerwire import codec
@@ -137,7 +137,7 @@ class Peers:
         try:
             answer = codec.decode_blob_answer(answered.status, answered.fields)
             if isinstance(answer, Bytes):
-                _check_total(question, answer)
+                check_total(question, answer)
         except WireFault as fault:
             answered.reply.abort()
             raise self._wrong(peer, "blob", mode, began, str(fault)) from None
@@ -170,9 +170,21 @@ class Peers:
             self._books.received(peer.id, question.mode.value, given)
 
         body = PeerBody(
-            self._reactor, answered.reply, peer.id, span, answer, self._timeouts, fail, over
+            self._reactor,
+            answered.reply,
+            peer.id,
+            span,
+            answer,
+            self._timeouts,
+            fail,
+            over,
+            self._pulse(peer.id),
         )
         return body
+
+    def _pulse(self, peer: str) -> Pulse:
+        books, silence = self._books, self._timeouts.peer_silence
+        return Pulse(lambda: books.heard(peer), lambda: books.lives(peer, silence))
 
     # Manifests
 
@@ -192,7 +204,7 @@ class Peers:
             answer = codec.decode_manifest_answer(answered.status, answered.fields, body)
         except WireFault as fault:
             raise self._wrong(peer, what, mode, began, str(fault)) from None
-        if isinstance(answer, Manifest) and not _is_it(answer, question):
+        if isinstance(answer, Manifest) and not is_it(answer, question):
             words = "the manifest is not that of its digest"
             raise self._wrong(peer, what, mode, began, words, PeerKind.CORRUPT)
         self._books.asked(peer.id, what, mode, began, outcome_of(answer))
@@ -210,7 +222,7 @@ class Peers:
         began = self._books.now()
         answered = await self._courier.send(stranger, letter)
         try:
-            hello = _its_hello(answered)
+            hello = its_hello(answered)
         except WireFault as fault:
             self._books.asked(stranger.id, "hello", "", began, PeerKind.WRONG.value)
             raise self._books.told(stranger.id, "hello", PeerKind.WRONG, str(fault)) from None
@@ -271,26 +283,3 @@ class Peers:
         for body in tuple(self._living):
             body.stop()
         await self._courier.close()
-
-
-def _its_hello(answered: Answered) -> Hello:
-    hello = codec.decode_hello(answered.body or b"")
-    if hello.id != answered.node:
-        raise WireFault("its greeting names another node")
-    return hello
-
-
-def _check_total(question: BlobQuestion, answer: Bytes) -> None:
-    total, start = answer.total, question.span.start
-    if question.size is not None and total != question.size:
-        raise WireFault(f"it says that the blob has {total} bytes, and it has {question.size}")
-    if total <= start and (total or start):
-        raise WireFault("the span is behind the end of its blob")
-
-
-def _is_it(manifest: Manifest, question: ManifestQuestion) -> bool:
-    """Whether the digest is the one asked for, and the bytes are those of the digest."""
-    if isinstance(question.reference, Digest) and manifest.digest != question.reference:
-        return False
-    body = manifest.body
-    return body is None or hashlib.sha256(body).hexdigest() == manifest.digest.hex

@@ -22,7 +22,7 @@ from twisted.web.http import PotentialDataLoss
 
 from nodecache.failures import UpstreamFailure, UpstreamKind
 from nodecache.limits import KIB
-from nodecache.upstream.waits import LATE, TimedOut, bounded
+from nodecache.upstream.waits import EXTENSIONS, LATE, TimedOut, bounded
 from nodecache.upstream.wire import Reply
 
 #: A body that nobody wants is read to its end, to keep the connection, if it
@@ -37,8 +37,7 @@ class BodyStream(Protocol):
     """The body of one Reply. ``deliver`` or ``stop`` is called exactly once.
 
     ``received`` counts bytes; ``ended`` is called once, at the end of the
-    body or of our interest in it. A silence has ``turns`` looks at the sockets
-    in it (see ``waits.bounded``).
+    body or of our interest in it. ``turns`` and ``lives`` as for ``waits.bounded``.
     """
 
     def __init__(
@@ -48,6 +47,7 @@ class BodyStream(Protocol):
         silence: float,
         ended: Callable[[int], None],
         turns: int = 1,
+        lives: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clock = clock
         reply.taken = True
@@ -55,6 +55,8 @@ class BodyStream(Protocol):
         self._silence = silence
         self._turns = turns
         self._looks = 0
+        self._lives = lives
+        self._extensions = EXTENSIONS
         self._told = ended
         self._sink: Sink | None = None
         self._done: Deferred[None] | None = None
@@ -138,6 +140,7 @@ class BodyStream(Protocol):
         self.received += len(data)
         self._heard_at = self._clock.seconds()
         self._looks = 0
+        self._extensions = EXTENSIONS
         if self._paused or self._held:
             self._held.append(data)
         else:
@@ -190,6 +193,10 @@ class BodyStream(Protocol):
             slice_ = self._silence / self._turns
             pause = left if self._turns == 1 else max(min(left, slice_), slice_ / 2)
             self._timer = self._clock.callLater(pause, self._look)
+            return
+        if self._extensions and self._lives():
+            self._extensions -= 1
+            self._listen()
             return
         done = self._done
         self._close()

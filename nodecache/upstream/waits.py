@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -27,12 +28,23 @@ class TimedOut(Exception):
 #: waited for lies in the socket, unread.
 NEAR_TURNS = 8
 
+#: A connection on which nothing comes may be one of many that share a link, and the
+#: one that lost its packets. So often more its time is granted to who is heard elsewhere.
+EXTENSIONS = 3
 
-def bounded(clock: Any, inner: Deferred[T], seconds: float, turns: int = 1) -> Deferred[T]:
+
+def bounded(
+    clock: Any,
+    inner: Deferred[T],
+    seconds: float,
+    turns: int = 1,
+    lives: Callable[[], bool] = lambda: False,
+) -> Deferred[T]:
     """``inner``'s result, or TimedOut after ``seconds`` on ``clock`` (an IReactorTime).
 
     The time is over only when the reactor has turned ``turns`` times as well,
-    and so often looked at its sockets.
+    and so often looked at its sockets; and it begins anew, at most
+    ``EXTENSIONS`` times, when the other side ``lives`` by other signs.
 
     Whichever way it ends before ``inner`` does, ``inner`` is cancelled and what
     becomes of it is dropped: some of Twisted's own Deferreds answer a cancel
@@ -40,6 +52,7 @@ def bounded(clock: Any, inner: Deferred[T], seconds: float, turns: int = 1) -> D
     """
     over = False
     left = turns
+    extensions = EXTENSIONS
     timer: Any = None
     due = clock.seconds() + seconds / turns
 
@@ -51,9 +64,11 @@ def bounded(clock: Any, inner: Deferred[T], seconds: float, turns: int = 1) -> D
         inner.cancel()
 
     def expire() -> None:
-        nonlocal due, left, timer
+        nonlocal due, left, timer, extensions
         late = clock.seconds() - due > LATE
         left -= 1
+        if not left and extensions and lives():
+            left, extensions = turns, extensions - 1
         if left and not late:
             due = clock.seconds() + seconds / turns
             timer = clock.callLater(seconds / turns, expire)
