@@ -129,18 +129,18 @@ def taken_at_once(admission: Admission, now: float) -> int:
     return len(first) + len(admitted)
 
 
-def test_a_node_whose_link_is_slow_sends_to_fewer() -> None:
+def test_a_node_sends_to_few_until_its_link_has_shown_to_be_fast_and_while_it_is_slow() -> None:
     limits = Limits(peer_segment_transfers=4, peer_transfers=24)
     admission = Admission(limits)
-    assert taken_at_once(admission, 0.0) == 12
+    assert taken_at_once(admission, 0.0) == 4
     for number in range(30):
         ticket = ticket_of(admission.ask(f"k{number}", "a", 0.0))
-        admission.finished(ticket, 5.0, complete=True)
-    assert taken_at_once(admission, 5.0) == 4
+        admission.finished(ticket, 0.1, complete=True)
+    assert taken_at_once(admission, 1.0) == 12
     for number in range(30):
-        ticket = ticket_of(admission.ask(f"k{number}", "a", 5.0))
-        admission.finished(ticket, 5.1, complete=True)
-    assert taken_at_once(admission, 6.0) == 12
+        ticket = ticket_of(admission.ask(f"k{number}", "a", 1.0))
+        admission.finished(ticket, 6.0, complete=True)
+    assert taken_at_once(admission, 6.0) == 4
 
 
 def test_waiting_for_bytes_does_not_make_a_node_slow() -> None:

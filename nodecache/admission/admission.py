@@ -23,7 +23,7 @@ _FIRST_GUESS: Final = 0.1
 _LONG: Final = 1.0
 #: What then becomes of the places; and how many come back after one that took less.
 _FEWER: Final = 0.9
-_MORE: Final = 0.5
+_MORE: Final = 1.0
 #: Fewer places than these there never are, so that it does not stand still.
 _LEAST: Final = 4
 #: Weight of the last duration in the mean.
@@ -62,7 +62,8 @@ class Admission:
         self._duration = _FIRST_GUESS
         # The other half is for what is sent to nobody yet.
         self._most = -(-limits.peer_transfers // 2)
-        self._places = float(self._most)
+        # How fast the link is, the first transfers tell.
+        self._places = float(min(_LEAST, self._most))
         self.slow = False
         self.leaving = False
 
