@@ -64,7 +64,7 @@ def simulate(sizes: list[int], seed: int, scene: str) -> list[Figures]:
 
 def print_views(nodes: int, seed: int) -> None:
     """What nodes know of each other where one answer of DNS does not hold them all."""
-    answer = min(ANSWER, nodes * 4 // 5)
+    answer = ANSWER if nodes > ANSWER else nodes * 4 // 5
     print(f"\n{nodes} nodes, {answer} addresses in an answer of DNS")
     print(f"{'answer':>9} {'greetings':>9} {'known':>7} {'least':>7} {'owners':>7} {'agree':>7}")
     for shuffled in (False, True):

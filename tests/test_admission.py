@@ -59,7 +59,7 @@ def test_nobody_is_named_to_itself_and_no_more_than_four_are() -> None:
     admission = Admission(LIMITS)
     full(admission)
     for number in range(20):
-        peers = referred(admission.ask("k", f"p{number % 10}", 0.0))
+        peers = admission.refer("k", f"p{number % 10}", 0.0).peers
         assert f"p{number % 10}" not in peers
         assert len(set(peers)) == len(peers) <= 4
 
@@ -88,6 +88,15 @@ def test_who_may_be_named_to_nobody_waits_in_line() -> None:
     assert referred(admission.ask("k", "e", 0.0)) == ()
     assert admission.finished(taken[0], 0.1, complete=True) == (waiting.ticket,)
     assert admission.finished(taken[0], 0.1, complete=True) == ()
+
+
+def test_who_comes_back_from_those_named_waits_in_line() -> None:
+    """It is its turn next: the tree did not serve it."""
+    admission = Admission(LIMITS)
+    first, _ = full(admission)
+    assert referred(admission.ask("k", "c", 0.0)) == ("a", "b")
+    again = ticket_of(admission.ask("k", "c", 0.1))
+    assert admission.finished(first, 0.2, complete=True) == (again,)
 
 
 def test_who_left_the_line_is_not_admitted_from_it() -> None:
@@ -171,7 +180,7 @@ def test_the_askers_zone_is_named_first() -> None:
     for asker, zone in (("a", "east"), ("b", "west")):
         admission.ask("k", asker, 0.0, zone)
     for _ in range(3):
-        assert referred(admission.ask("k", "c", 0.0, "west"))[0] == "b"
+        assert admission.refer("k", "c", 0.0, "west").peers[0] == "b"
     assert referred(admission.ask("k", "d", 0.0, "east"))[0] == "a"
 
 

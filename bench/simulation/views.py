@@ -113,7 +113,7 @@ def _score(name: int, key: int) -> int:
 
 
 def spread(
-    nodes: int, seed: int, answer: int, *, shuffled: bool, rounds: int = 6
+    nodes: int, seed: int, answer: int, *, shuffled: bool, rounds: int = 9
 ) -> list[Knowledge]:
     views = Views(nodes, seed, answer, shuffled=shuffled)
     found = [views.knowledge(0)]

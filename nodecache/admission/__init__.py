@@ -10,8 +10,13 @@ somebody who has it or is getting it, and the tree grows by those who ask,
 without anybody planning it::
 
     ask ──> Admitted: send, then ``finished``
-     ├────> Queued:   wait until ``finished`` of another names the ticket, or ``given_up``
-     └────> Referred: ask those, or come again in ``retry`` seconds
+     ├────> Referred: ask those, or come again in ``retry`` seconds
+     └────> Queued:   wait until ``finished`` of another names the ticket, or ``given_up``
+
+Waiting in line is for those to whom nobody can be named, and for those who come
+back in vain from whom was named. In simulation (docs/simulation.md) a line
+before any referral made a herd nearly three times slower: who waits here holds
+up what another could send at once.
 
 Whoever is referred counts as somebody who is getting it, and is named to those
 who come later: one sender can so lay out a tree of thousands, without sending

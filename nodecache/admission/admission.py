@@ -46,8 +46,9 @@ class Admission:
     transfers take long; the other half are for what is sent to nobody yet.
 
     An asker for whom there is no place is referred to those who came before.
-    Only where there is nobody to be named does it wait in line: whoever waits
-    here holds up what it could have from another at once.
+    Only where there is nobody to be named, or it comes back from them in vain,
+    does it wait in line: whoever waits here holds up what it could have from
+    another at once.
 
     Set these as they change. ``slow``: this node lags behind; one transfer of a key at a time.
     ``leaving``: it is stopping; everybody is referred.
@@ -78,7 +79,7 @@ class Admission:
             self._start(entry, ticket, now)
             entry.receivers.put(asker, zone, State.GETTING)
             return Admitted(ticket)
-        if entry.receivers.knows_another(asker) or len(entry.line) >= self._limits.peer_queue:
+        if self._may_refer(entry, asker) or len(entry.line) >= self._limits.peer_queue:
             return self._refer(entry, asker, zone)
         entry.line.add(ticket.number)
         self._waiting[ticket.number] = ticket, zone
@@ -149,6 +150,11 @@ class Admission:
     def _ticket(self, key: str, asker: str) -> Ticket:
         self._count += 1
         return Ticket(self._count, key, asker)
+
+    def _may_refer(self, entry: _Key, asker: str) -> bool:
+        """Whether there is somebody to be named, and naming was not tried before."""
+        known = entry.receivers
+        return known.has_another(asker) and not known.was_referred(asker)
 
     def _has_place(self, entry: _Key) -> bool:
         """What is sent to nobody yet may go though the places are taken: else no tree grows."""

@@ -59,7 +59,11 @@ class Receivers:
         """It has it not after all."""
         self._all.pop(peer, None)
 
-    def knows_another(self, asker: str) -> bool:
+    def was_referred(self, asker: str) -> bool:
+        known = self._all.get(asker)
+        return known is not None and known.state is State.REFERRED
+
+    def has_another(self, asker: str) -> bool:
         """Whether somebody else has it or is being sent it, so that there is a tree to grow."""
         return any(
             one.state is not State.REFERRED and one.peer != asker for one in self._all.values()

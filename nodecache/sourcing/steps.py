@@ -64,7 +64,7 @@ class SearchBudget:
     seconds: float
     longest: float
     referrals: int
-    questions: int = 64
+    questions: int = 128
     pause: float = 0.005
 
     @classmethod
