@@ -10,6 +10,7 @@ import attrs
 
 from nodecache.byteranges import Span
 from nodecache.events import PeerAnswered
+from nodecache.limits import Timeouts
 from nodecache.membership import Address, Peer
 from nodecache.peerwire.answers import Bytes
 from nodecache.peerwire.codec import (
@@ -85,6 +86,9 @@ def question(
 
 class PeerCase(LoopbackCase):
     """``self.peers`` is what this node does for its peers."""
+
+    # Longer than a wait in line, so that each of the two has its own end.
+    timeouts = Timeouts(peer_patience=1.0)
 
     def setUp(self) -> None:
         self.peers = FakePeerRegistry()

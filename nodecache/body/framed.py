@@ -102,6 +102,7 @@ class FramedSender(Sender):
         self._again: IDelayedCall | None = None
         self._beat: IDelayedCall | None = None
         self._heard_at = 0.0
+        self._paused_before = False
         self._paid = 0  # bytes that may go, as far as the rate is concerned
 
     @property
@@ -111,6 +112,7 @@ class FramedSender(Sender):
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
+        self._paused_before = True
         self._step()
 
     # The one thing that can be done now.
@@ -251,7 +253,13 @@ class FramedSender(Sender):
         self._paid -= len(data)
         self._readable.punched(self.position)
         # It sums and slices, which a view of the buffer takes as bytes do.
-        self._tell(self._encoder.data(cast(bytes, data)))
+        frames = self._encoder.data(cast(bytes, data))
+        if self._paused_before:
+            # The link is slower than we are: what is summed now can be used there, and
+            # passed on to others, long before the block is full.
+            self._paused_before = False
+            frames = [*frames, *self._encoder.sum()]
+        self._tell(frames)
 
     def _tell(self, frames: list[bytes]) -> None:
         if frames:

@@ -45,6 +45,7 @@ class Lending:
         self._landing = landing
         self._clock = tools.clock
         self._linger = tools.timeouts.peer_linger
+        self._moment = 2 * tools.timeouts.peer_alive
         self._lapsed = lapsed
         self._timer: IDelayedCall | None = None
         self._over = False
@@ -198,7 +199,20 @@ class Lending:
         if not workers and segment in self._demand:
             # It waits for a worker, as it might wait for a connection.
             workers = self._lane_workers()
-        return any(each.pour is None or each.pour.peer is None for each in workers)
+        return any(self._comes(each) for each in workers)
+
+    def _comes(self, worker: Worker) -> bool:
+        """Whether it asks, or upstream pours, or a peer that was heard a moment ago.
+
+        A peer's bytes are given on when their sum has come, which takes long on
+        a link that many share.
+        """
+        pour = worker.pour
+        return (
+            pour is None
+            or pour.peer is None
+            or self._clock.seconds() - pour.heard_at < self._moment
+        )
 
     def _lane_workers(self) -> list[Worker]:
         staff = self.crew.staff if self.crew is not None else ()

@@ -28,7 +28,10 @@ class Taker(Protocol):
 
 
 class Pour:
-    """``at`` is the offset of the body's next byte."""
+    """``at`` is the offset of the body's next byte.
+
+    ``heard_at`` is when it last gave a sign of life, in seconds of ``clock``, if it did.
+    """
 
     def __init__(self, body: BlobBody, answer: Answer, taker: Taker, clock: IReactorTime) -> None:
         self.answer = answer
@@ -38,6 +41,7 @@ class Pour:
         self._clock = clock
         self._delivered: Deferred[None] | None = None
         self._enough = False
+        self.heard_at = float("-inf")
 
     @property
     def peer(self) -> str | None:
