@@ -208,7 +208,10 @@ class AnyWorld(SharingCase):
         ended: list[object] = []
         fetching.addBoth(ended.append)
         cancel_at = started + (1e9 if world.cancel_at is None else world.cancel_at)
-        while not ended and self.clock.seconds() < started + world.seconds + 0.1:
+        # Behind the first answer nobody waits for headers any more.
+        known = blob._findings.total is not None
+        longest = self.timeouts.stall_total if known else world.seconds
+        while not ended and self.clock.seconds() < started + longest + 0.1:
             self.hush()
             if self.clock.seconds() >= cancel_at:
                 fetching.cancel()

@@ -78,13 +78,36 @@ class SharedBlob(BlobSource):
                 raise _offline()
             return await self._upstream.fetch(None, deadline)
         await self._tools.cluster.ready()
-        quest = Quest(span, segment_of(span.start), deadline, verified=self._is_under_repair)
+        quest = self._quest(span, deadline)
         found = await self._from_peers(quest) if self._peers_may(quest) else None
         if found is None:
             return await self._from_upstream(quest)
         if isinstance(found, UpstreamAbsent):
             return await self._in_spite_of(found, quest)
         return found
+
+    def _quest(self, span: Span, deadline: Deadline) -> Quest:
+        """The first answer is waited for by clients, and upstream has to fit in.
+
+        Behind it nobody waits for headers: a reader's body may stall for so long in all, and a
+        peer that makes progress, or names others that do, is waited for on slow links.
+        """
+        now, timeouts = self._tools.clock.seconds(), self._tools.timeouts
+        upstream = timeouts.answer - timeouts.peer_search
+        most = timeouts.peer_search
+        first = self._findings.total is None
+        if not first:
+            deadline = Deadline(now + timeouts.stall_total)
+            upstream = timeouts.upstream_answer
+            most = timeouts.stall_total
+        return Quest(
+            span,
+            segment_of(span.start),
+            deadline,
+            peers_until=now + min(most, deadline.remaining(now) - upstream),
+            upstream=deadline.remaining(now) if first else upstream,
+            verified=self._is_under_repair,
+        )
 
     @property
     def _is_under_repair(self) -> bool:
@@ -104,9 +127,7 @@ class SharedBlob(BlobSource):
 
     def _time_for_peers(self, quest: Quest) -> float:
         """Seconds; what is then left of the deadline is upstream's."""
-        timeouts = self._tools.timeouts
-        left = quest.deadline.remaining(self._tools.clock.seconds())
-        return min(timeouts.peer_search, left - (timeouts.answer - timeouts.peer_search))
+        return quest.peers_until - self._tools.clock.seconds()
 
     def _key(self, quest: Quest) -> str:
         """By what the peers rank."""
@@ -127,7 +148,7 @@ class SharedBlob(BlobSource):
             return None
         search = self._search(quest, ranked, as_owner=as_owner)
         asking = Deferred.fromCoroutine(self._questions.follow(search, quest))
-        found = await asking.addTimeout(self._time_for_peers(quest), clock, _too_late)
+        found = await asking.addTimeout(max(0.0, self._time_for_peers(quest)), clock, _too_late)
         if search.asked_stand_ins:
             self._findings.asked_lanes.add(self._lane(quest))
         return found
@@ -142,8 +163,9 @@ class SharedBlob(BlobSource):
         return [peer.id for peer in ranked if peer.id not in broken][:RANKED]
 
     def _search(self, quest: Quest, ranked: list[str], *, as_owner: bool) -> Search:
-        now, seconds = self._tools.clock.seconds(), self._time_for_peers(quest)
+        now, longest = self._tools.clock.seconds(), self._time_for_peers(quest)
         budget = SearchBudget.of(self._tools.timeouts, self._tools.limits)
+        seconds = min(budget.seconds, longest)
         search = Search(
             ranked,
             self._me,
@@ -151,7 +173,7 @@ class SharedBlob(BlobSource):
             holders=self._findings.holders.best(_HOLDERS),
             asked_stand_ins=self._lane(quest) in self._findings.asked_lanes,
             started=now,
-            budget=attrs.evolve(budget, seconds=seconds, longest=seconds),
+            budget=attrs.evolve(budget, seconds=seconds, longest=longest),
         )
         for peer in self._findings.broken(quest.segment):
             search.failed(peer, PeerFailure(peer, PeerKind.CUT, "it broke off before"), now)
@@ -168,7 +190,8 @@ class SharedBlob(BlobSource):
         sweep = None if alone else self._sweep(quest)
         clock, timeouts = self._tools.clock, self._tools.timeouts
         leg = UpstreamLeg(self._upstream, self._share, sweep, clock, timeouts)
-        body = await leg.run(quest.span, quest.deadline, down=self._down() is not None)
+        soon = min(quest.deadline.at, clock.seconds() + quest.upstream)
+        body = await leg.run(quest.span, Deadline(soon), down=self._down() is not None)
         if body.peer is None:
             self._findings.learn(body.total, ranged=body.ranged)
         return body

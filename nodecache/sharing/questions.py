@@ -36,13 +36,17 @@ from nodecache.sourcing import Ask, Pause, Refused, Search, Upstream
 class Quest:
     """Bytes that are wanted of ``segment``, until ``deadline``.
 
-    ``verified``: from a copy whose digest was found right. ``lacking``
-    collects the peers that have nothing for it.
+    ``peers_until`` is when upstream is asked at the latest, on the same clock,
+    and ``upstream`` the seconds that it then has. ``verified``: from a copy
+    whose digest was found right. ``lacking`` collects the peers that have
+    nothing for it.
     """
 
     span: Span
     segment: int
     deadline: Deadline
+    peers_until: float
+    upstream: float
     verified: bool
     lacking: set[str] = attrs.Factory(set)
 
