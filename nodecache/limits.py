@@ -77,8 +77,10 @@ class Timeouts:
     peer_forget: float = 90.0
     # A connection to a peer (of the same cluster, so near).
     peer_connect: float = 0.25
-    # Silence of a peer, before headers or within a body, until it is given up.
+    # Silence of a peer until the headers of its answer, until it is given up.
     peer_silence: float = 1.5
+    # The same within a body. On slow links that many share a connection is starved for seconds.
+    peer_stall: float = 3.0
     # A peer that has nothing to send yet and is fetching says so this often.
     peer_alive: float = 0.5
     # A peer asked to fetch answers after this long that it is at it (202): well within the
@@ -177,6 +179,9 @@ class Limits:
     peer_rate: int = 1 * GIB
     # Connections of a fill that may ask peers at a time.
     peer_connections_per_blob: int = 8
+    # Connections that all fills of a node begin with together, two each at least: on slow
+    # links many at a time make each of them starve.
+    peer_connections_shared: int = 16
     # Bodies from peers at a time for the whole node; each may hold 1 MiB unchecked.
     peer_connections_per_node: int = 64
     # Referrals that are followed in a row.

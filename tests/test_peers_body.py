@@ -94,7 +94,7 @@ class PeerBodyTests(SynchronousTestCase):
         for follows in (
             lambda: self.comes([b"more"]),
             lambda: self.ends(ResponseFailed([])),
-            lambda: self.clock.pump([0.05] * 40),
+            lambda: self.clock.pump([0.05] * 80),
         ):
             self.setUp()
             done = self.start()
@@ -116,9 +116,9 @@ class PeerBodyTests(SynchronousTestCase):
     def test_silence_is_a_timeout(self) -> None:
         done = self.start()
         self.comes(self.encoder.data(NOISE[:5]))
-        self.clock.pump([0.05] * 28)
+        self.clock.pump([0.05] * 58)
         self.assertNoResult(done)
-        self.clock.pump([0.05] * 6)
+        self.clock.pump([0.05] * 8)
         self.assertEqual(self.kind_of(done), PeerKind.TIMEOUT)
         self.assertEqual((self.reply.aborted, self.received()), (1, b""))
 
@@ -128,9 +128,9 @@ class PeerBodyTests(SynchronousTestCase):
         self.lives = True
         self.comes(self.encoder.data(NOISE[:5]))
         self.assertEqual(self.beats, 1)
-        self.clock.pump([0.05] * 80)
+        self.clock.pump([0.05] * 160)
         self.assertNoResult(done)
-        self.clock.pump([0.05] * 80)
+        self.clock.pump([0.05] * 160)
         self.assertEqual(self.kind_of(done), PeerKind.TIMEOUT)
 
     def test_a_sender_that_waits_says_that_it_lives(self) -> None:
@@ -145,7 +145,7 @@ class PeerBodyTests(SynchronousTestCase):
 
     def test_a_sender_that_only_lives_is_given_up(self) -> None:
         done = self.start()
-        for _ in range(20):
+        for _ in range(60):
             self.clock.pump([0.05] * 10)
             self.comes(self.encoder.alive())
         self.assertNoResult(done)

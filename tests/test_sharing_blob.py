@@ -151,6 +151,23 @@ class Answers(SharingCase):
         self.advance(1)
         self.assert_segment(self.successResultOf(fetching), 0, "a")
 
+    def test_the_turn_of_a_segment_is_waited_for_while_others_come(self) -> None:
+        """On a slow link a node has few at a time, and its last one comes late."""
+        self.size = len(DATA)
+        self.give("d")
+        self.cluster.ranks[f"{DIGEST}/0"] = ["d"]
+        coming = self.fetch(0)
+        coming.deliver(lambda _: None)
+        self.cluster["d"].has.clear()
+        self.cluster["a"].twists += [lambda _: Fetching(1.0)] * 200
+        waiting = self.begin(1)
+        for _ in range(60):
+            self.advance(1)
+            self.sender_of(coming).send(1)
+            self.assertNoResult(waiting)
+        self.advance(self.timeouts.peer_search + 1)
+        self.assert_segment(self.successResultOf(waiting), 1, None)
+
     def test_a_peer_that_is_fetching_is_waited_for(self) -> None:
         self.cluster["a"].twists += [lambda _: Fetching(0.5), lambda _: Fetching(0.5)]
         self.cluster["a"].fetches[DIGEST] = DATA

@@ -28,6 +28,7 @@ COUNTS = frozenset(
         "peer_segment_transfers",
         "peer_queue",
         "peer_connections_per_blob",
+        "peer_connections_shared",
         "peer_connections_per_node",
         "peer_referrals",
         "peer_sweep",

@@ -237,8 +237,14 @@ class Crew:
         return there and not self.staff.at(segment) and self._lacks_of(segment, self.total)
 
     async def fetch(self, span: Span, patience: Patience) -> BlobBody:
-        deadline = patience.deadline(self._clock.seconds(), self._tools.timeouts.answer)
-        return await self._sources.fetch(span, deadline)
+        began, answer = self._clock.seconds(), self._tools.timeouts.answer
+        try:
+            return await self._sources.fetch(span, patience.deadline(began, answer))
+        finally:
+            now = self._clock.seconds()
+            if now - began > answer:
+                # Longer than upstream is waited for: its turn with the peers had not come.
+                patience.rested(now)
 
     def patience_with(self, worker: Worker) -> Patience:
         assert worker.segment is not None

@@ -105,6 +105,11 @@ class Fill:
             self._course.crew.go_on()
         self._joined.wake()
 
+    def widen(self) -> None:
+        """Another fill has ended: there may be more to be had for this one."""
+        if self._course is not None and self._flight.status is Status.ARRIVING:
+            self._course.crew.go_on()
+
     def distrust(self, sums: Mapping[int, tuple[int, ...]]) -> None:
         """``sums`` are the right ones. What was verified stays; else all goes if ours differ."""
         self._truths.update(sums)

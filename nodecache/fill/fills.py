@@ -153,6 +153,8 @@ class Fills:
         if isinstance(result, Raised):
             trace = result.getTraceback()
             self._tools.observe(Unexpected(where="fill", error=repr(result.value), trace=trace))
+        for other in list(self._fills.values()):
+            other.widen()
 
     def _was_wrong(self, flight: Flight, fill: Fill, cause: UpstreamFailure) -> None:
         if not fill.forgiven:

@@ -45,7 +45,7 @@ class Lending:
         self._landing = landing
         self._clock = tools.clock
         self._linger = tools.timeouts.peer_linger
-        self._moment = 2 * tools.timeouts.peer_alive
+        self._moment = tools.timeouts.peer_silence
         self._lapsed = lapsed
         self._timer: IDelayedCall | None = None
         self._over = False

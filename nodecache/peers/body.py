@@ -42,7 +42,7 @@ Over: TypeAlias = Callable[[int], None]
 class PeerBody(BlobBody):
     """``span`` is what comes; ``silence`` is measured as in BodyStream.
 
-    A sender that only says that it lives is believed for ``Timeouts.silence``.
+    A sender that only says that it lives is believed for ``Timeouts.stall_total``.
     The sink is called with no bytes when the sender lives and has nothing, and
     now and then while bytes come whose sum has not.
     """
@@ -66,11 +66,11 @@ class PeerBody(BlobBody):
         self._fail = fail
         self._told = over
         self._alive = timeouts.peer_alive
-        self._most_idle = max(2, int(timeouts.silence / timeouts.peer_alive))
+        self._most_idle = max(2, int(timeouts.stall_total / timeouts.peer_alive))
         self._heard = pulse.heard
         self._decoder = Decoder(span)
         self._stream = BodyStream(
-            clock, reply, timeouts.peer_silence, lambda _received: None, NEAR_TURNS, pulse.lives
+            clock, reply, timeouts.peer_stall, lambda _received: None, NEAR_TURNS, pulse.lives
         )
         self._waiting: deque[bytes | Broken | Ended] = deque()
         self._sink: Sink | None = None

@@ -109,6 +109,7 @@ class Neighbours:
             put_aside=self._put_aside,
             joined=lambda: self.observe(Coalesced(kind="manifest")),
         )
+        self._filling: Callable[[], int] = lambda: 1
         self.site: PeerSite | None = None
 
     def _tools(self) -> Tools:
@@ -144,11 +145,13 @@ class Neighbours:
         return limits.connections_per_node + limits.peer_connections_per_node
 
     def width(self, digest: Digest, total: int) -> int:
-        """How many connections the fill of a blob begins with."""
+        """How many connections the fill of a blob has; more once others have ended."""
         del digest
         if not self.live_peers():
             return 1
-        return max(1, min(self._settings.limits.peer_connections_per_blob, segment_count(total)))
+        limits = self._settings.limits
+        share = max(2, limits.peer_connections_shared // max(1, self._filling()))
+        return max(1, min(limits.peer_connections_per_blob, share, segment_count(total)))
 
     def spread(self, digest: Digest) -> Spread | None:
         """Each node in an order of its own, so that not all want the same segment."""
@@ -161,6 +164,7 @@ class Neighbours:
 
     def sharing(self, fills: Fills) -> Sharing:
         """What the cache is made with."""
+        self._filling = lambda: sum(1 for flight in fills.active() if flight.clients)
         return Sharing(
             direct=self.upstreams.owned,
             others=self.upstreams.rest,

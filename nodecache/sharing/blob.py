@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure as Raised
+from twisted.internet.interfaces import IDelayedCall
 
 from nodecache.byteranges import Span
 from nodecache.deadline import Deadline
@@ -27,6 +27,10 @@ from nodecache.sharing.upstream_leg import UpstreamLeg
 from nodecache.sourcing import Search, SearchBudget
 from nodecache.sourcing.search import RANKED
 
+#: Seconds for which a segment's turn is waited for, while peers bring others.
+_LONGEST: Final = 300.0
+#: Questions that may be asked for one, then.
+_QUESTIONS: Final = 1024
 #: So many known holders go into a search.
 _HOLDERS: Final = 4
 
@@ -81,9 +85,9 @@ class SharedBlob(BlobSource):
         quest = self._quest(span, deadline)
         found = await self._from_peers(quest) if self._peers_may(quest) else None
         if found is None:
-            return await self._from_upstream(quest)
+            return await self._from_upstream(self._at_last(quest))
         if isinstance(found, UpstreamAbsent):
-            return await self._in_spite_of(found, quest)
+            return await self._in_spite_of(found, self._at_last(quest))
         return found
 
     def _quest(self, span: Span, deadline: Deadline) -> Quest:
@@ -93,21 +97,30 @@ class SharedBlob(BlobSource):
         peer that makes progress, or names others that do, is waited for on slow links.
         """
         now, timeouts = self._tools.clock.seconds(), self._tools.timeouts
-        upstream = timeouts.answer - timeouts.peer_search
-        most = timeouts.peer_search
-        first = self._findings.total is None
-        if not first:
-            deadline = Deadline(now + timeouts.stall_total)
-            upstream = timeouts.upstream_answer
-            most = timeouts.stall_total
+        segment, first = segment_of(span.start), self._findings.total is None
+        if first:
+            left = deadline.remaining(now) - (timeouts.answer - timeouts.peer_search)
+            until = longest = now + min(timeouts.peer_search, left)
+        else:
+            until = now + timeouts.stall_total - timeouts.upstream_answer
+            longest = now + _LONGEST
+            deadline = Deadline(longest + timeouts.upstream_answer)
         return Quest(
             span,
-            segment_of(span.start),
+            segment,
             deadline,
-            peers_until=now + min(most, deadline.remaining(now) - upstream),
-            upstream=deadline.remaining(now) if first else upstream,
+            first=first,
+            peers_until=until,
+            peers_longest=longest,
             verified=self._is_under_repair,
         )
+
+    def _at_last(self, quest: Quest) -> Quest:
+        """For upstream, and for all peers beside it."""
+        if quest.first:
+            return quest
+        now = self._tools.clock.seconds()
+        return attrs.evolve(quest, deadline=Deadline(now + self._tools.timeouts.upstream_answer))
 
     @property
     def _is_under_repair(self) -> bool:
@@ -140,7 +153,6 @@ class SharedBlob(BlobSource):
 
     async def _from_peers(self, quest: Quest) -> Found:
         """None where upstream is to be asked."""
-        clock = self._tools.clock
         ranked = self._ranked(quest)
         duties = self._tools.duties
         as_owner = duties.has(self._digest, quest.segment) or ranked[:1] == [self._me]
@@ -148,10 +160,40 @@ class SharedBlob(BlobSource):
             return None
         search = self._search(quest, ranked, as_owner=as_owner)
         asking = Deferred.fromCoroutine(self._questions.follow(search, quest))
-        found = await asking.addTimeout(max(0.0, self._time_for_peers(quest)), clock, _too_late)
+        found = await self._while_bytes_come(asking, quest)
         if search.asked_stand_ins:
             self._findings.asked_lanes.add(self._lane(quest))
         return found
+
+    async def _while_bytes_come(self, asking: Deferred[Found], quest: Quest) -> Found:
+        """What comes of ``asking``, or None when it has taken too long.
+
+        As long as peers bring other bytes of the blob, its turn is waited for.
+        """
+        clock = self._tools.clock
+        timer: IDelayedCall
+
+        def look() -> None:
+            nonlocal timer
+            heard = self._findings.brought_at + self._tools.timeouts.peer_search
+            until = min(heard, quest.peers_longest)
+            if until > clock.seconds():
+                timer = clock.callLater(until - clock.seconds(), look)
+            else:
+                late.append(True)
+                asking.cancel()
+
+        late: list[bool] = []
+        timer = clock.callLater(max(0.0, quest.peers_until - clock.seconds()), look)
+        try:
+            return await asking
+        except CancelledError:
+            if late:
+                return None
+            raise
+        finally:
+            if timer.active():
+                timer.cancel()
 
     @property
     def _me(self) -> str:
@@ -163,9 +205,11 @@ class SharedBlob(BlobSource):
         return [peer.id for peer in ranked if peer.id not in broken][:RANKED]
 
     def _search(self, quest: Quest, ranked: list[str], *, as_owner: bool) -> Search:
-        now, longest = self._tools.clock.seconds(), self._time_for_peers(quest)
+        now = self._tools.clock.seconds()
+        longest = quest.peers_longest - now
         budget = SearchBudget.of(self._tools.timeouts, self._tools.limits)
         seconds = min(budget.seconds, longest)
+        questions = budget.questions if quest.first else _QUESTIONS
         search = Search(
             ranked,
             self._me,
@@ -173,7 +217,7 @@ class SharedBlob(BlobSource):
             holders=self._findings.holders.best(_HOLDERS),
             asked_stand_ins=self._lane(quest) in self._findings.asked_lanes,
             started=now,
-            budget=attrs.evolve(budget, seconds=seconds, longest=longest),
+            budget=attrs.evolve(budget, seconds=seconds, longest=longest, questions=questions),
         )
         for peer in self._findings.broken(quest.segment):
             search.failed(peer, PeerFailure(peer, PeerKind.CUT, "it broke off before"), now)
@@ -190,8 +234,7 @@ class SharedBlob(BlobSource):
         sweep = None if alone else self._sweep(quest)
         clock, timeouts = self._tools.clock, self._tools.timeouts
         leg = UpstreamLeg(self._upstream, self._share, sweep, clock, timeouts)
-        soon = min(quest.deadline.at, clock.seconds() + quest.upstream)
-        body = await leg.run(quest.span, Deadline(soon), down=self._down() is not None)
+        body = await leg.run(quest.span, quest.deadline, down=self._down() is not None)
         if body.peer is None:
             self._findings.learn(body.total, ranged=body.ranged)
         return body
@@ -209,9 +252,3 @@ class SharedBlob(BlobSource):
 
 def _offline() -> UpstreamFailure:
     return UpstreamFailure(UpstreamKind.DOWN, "this node is offline")
-
-
-def _too_late(result: Found | Raised, _: float) -> Found | Raised:
-    if isinstance(result, Raised) and result.check(CancelledError):
-        return None
-    return result

@@ -17,6 +17,7 @@ _BROKEN = 3
 class Findings:
     """``total`` and ``ranged`` (upstream takes ranges) as an answer told them.
 
+    ``brought_at`` is when a peer last brought bytes of the blob.
     ``asked_lanes``: lanes whose stand-ins this node asked, as an owner.
     ``addresses``: where referred peers are. ``sweeping`` is held by the one
     search among all peers that runs at a time; ``fruitless_until`` is the time
@@ -26,6 +27,7 @@ class Findings:
     def __init__(self) -> None:
         self.total: int | None = None
         self.ranged = True
+        self.brought_at = float("-inf")
         self.holders = Holders()
         self.addresses: dict[str, Address] = {}
         self.asked_lanes: set[int] = set()

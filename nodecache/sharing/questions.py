@@ -36,8 +36,9 @@ from nodecache.sourcing import Ask, Pause, Refused, Search, Upstream
 class Quest:
     """Bytes that are wanted of ``segment``, until ``deadline``.
 
-    ``peers_until`` is when upstream is asked at the latest, on the same clock,
-    and ``upstream`` the seconds that it then has. ``verified``: from a copy
+    ``peers_until`` is when upstream is asked unless peers bring bytes of the
+    blob, ``peers_longest`` when in any case, both on the same clock. ``first``:
+    the blob's size is not known yet. ``verified``: from a copy
     whose digest was found right. ``lacking`` collects the peers that have
     nothing for it.
     """
@@ -46,7 +47,8 @@ class Quest:
     segment: int
     deadline: Deadline
     peers_until: float
-    upstream: float
+    peers_longest: float
+    first: bool
     verified: bool
     lacking: set[str] = attrs.Factory(set)
 
@@ -178,7 +180,10 @@ class Questions:
             if failure is not None:
                 self._findings.broke(quest.segment, peer.id)
 
-        return WatchedBody(body, ended)
+        return WatchedBody(body, ended, self._brought)
+
+    def _brought(self) -> None:
+        self._findings.brought_at = self._tools.clock.seconds()
 
     def _note_referrals(self, answer: Elsewhere) -> None:
         self._findings.addresses.update(dict(answer.peers))

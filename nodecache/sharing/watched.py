@@ -18,11 +18,17 @@ Ended: TypeAlias = Callable[[UpstreamFailure | None], None]
 
 
 class WatchedBody(BlobBody):
-    """``body``, as it is; ``ended`` is called exactly once, before its taker hears of the end."""
+    """``body``, as it is; ``ended`` is called exactly once, before its taker hears of the end.
 
-    def __init__(self, body: BlobBody, ended: Ended) -> None:
+    ``brought`` is called whenever bytes come.
+    """
+
+    def __init__(
+        self, body: BlobBody, ended: Ended, brought: Callable[[], None] = lambda: None
+    ) -> None:
         self._body = body
         self._ended: Ended | None = ended
+        self._brought = brought
 
     @property
     def start(self) -> int:
@@ -45,7 +51,12 @@ class WatchedBody(BlobBody):
         return self._body.peer
 
     def deliver(self, sink: Callable[[bytes], None]) -> Deferred[None]:
-        return self._body.deliver(sink).addBoth(self._over)
+        def take(data: bytes) -> None:
+            if data:
+                self._brought()
+            sink(data)
+
+        return self._body.deliver(take).addBoth(self._over)
 
     def pause(self) -> None:
         self._body.pause()
