@@ -110,6 +110,8 @@ class FillMachine(RuleBasedStateMachine):
         self.origin = self.case.origin
         self.data: dict[Digest, bytes] = {}
         self.wrong: set[Digest] = set()
+        #: Sizes that were told of blobs, right or wrong.
+        self.hinted: dict[Digest, set[int]] = {}
         self.clients: list[tuple[Digest, Client]] = []
         self.flights: list[Flight] = []
         self.starting: list[Deferred[Flight]] = []
@@ -150,6 +152,8 @@ class FillMachine(RuleBasedStateMachine):
         digest = self.one_of(list(self.data), pick)
         size = len(self.data[digest])
         told = {"none": None, "right": size, "wrong": size + 1 if size % 2 else size // 2}[hint]
+        if told is not None:
+            self.hinted.setdefault(digest, set()).add(told)
         starting = self.case.starting(digest, name, told)
         starting.addCallbacks(self.flights.append, self.expected)
         self.starting.append(starting)
