@@ -45,6 +45,23 @@ class Width(LendingCase):
         self.finish()
         self.assertEqual(self.stored(digest), data)
 
+    def test_a_fill_gets_wider_when_another_has_ended(self) -> None:
+        """Its share of what the node may have at a time has grown."""
+        self.wide = 2
+        small, _ = self.blob(SEGMENT, seed=1)
+        self.flying(small)
+        [of_small] = self.origin.bodies
+        big, data = self.blob(9 * SEGMENT, seed=2)
+        flight = self.flying(big)
+        self.assertEqual(flight.connections, 2)
+        self.wide = 4
+        of_small.finish()
+        self.settle()
+        self.assertEqual(flight.connections, 4)
+        self.finish()
+        self.assertEqual(self.stored(big), data)
+        self.nothing_is_left()
+
     def test_a_source_without_ranges_has_one_connection(self) -> None:
         digest, data = self.blob(9 * SEGMENT)
         self.origin.ranges = False

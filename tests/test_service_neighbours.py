@@ -1,0 +1,47 @@
+"""How the fills of a node with peers share what it may have at a time."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from twisted.internet.defer import Deferred
+
+from nodecache.limits import SEGMENT, Limits
+from nodecache.reference import Digest
+from nodecache.service.neighbours import Neighbours
+from tests.cluster_case import ClusterCase, Member
+
+DIGEST = Digest("sha256", "a" * 64)
+
+
+class Shares(ClusterCase):
+    def test_width_and_order_of_a_fill(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._width())
+
+    async def _width(self) -> None:
+        limits = Limits(peer_connections_per_blob=8, peer_connections_shared=16)
+        first, second = await self.cluster(2, limits=limits)
+        near, other = self.near(first), self.near(second)
+        assert near.width(DIGEST, 100 * SEGMENT) == 8
+        assert near.width(DIGEST, 3 * SEGMENT) == 3
+        assert near.width(DIGEST, 0) == 1
+        for going, wide in ((4, 4), (5, 3), (16, 2), (100, 2)):
+            near._filling = partial(int, going)
+            assert near.width(DIGEST, 100 * SEGMENT) == wide
+        assert near.spread(DIGEST) == near.spread(DIGEST)
+        assert near.spread(DIGEST) != other.spread(DIGEST), "each node in an order of its own"
+
+    def test_a_node_alone_begins_with_one_connection_in_order(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._alone())
+
+    async def _alone(self) -> None:
+        [node] = await self.cluster(1)
+        near = self.near(node)
+        assert near.width(DIGEST, 100 * SEGMENT) == 1
+        assert near.spread(DIGEST) is None
+
+    @staticmethod
+    def near(member: Member) -> Neighbours:
+        assert member.node is not None
+        assert member.node._neighbours is not None
+        return member.node._neighbours
