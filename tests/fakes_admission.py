@@ -24,6 +24,7 @@ class FakeAdmission(Admission):
         self.waiting: list[Ticket] = []
         self.given = 0
         self.completed: list[str] = []
+        self.waits: list[float] = []
         self.zones: list[str] = []
         self.asked = 0
         self._known: dict[str, list[str]] = defaultdict(list)
@@ -55,7 +56,10 @@ class FakeAdmission(Admission):
         self._known[key].append(asker)
         return Referred(named[:4], self.retry)
 
-    def finished(self, ticket: Ticket, now: float, *, complete: bool) -> tuple[Ticket, ...]:
+    def finished(
+        self, ticket: Ticket, now: float, *, complete: bool, waited: float = 0.0
+    ) -> tuple[Ticket, ...]:
+        self.waits.append(waited)
         self.taken.remove(ticket)  # ValueError when it came back before
         if complete:
             self.completed.append(ticket.asker)

@@ -179,6 +179,9 @@ class GrowingTests(PeerCase):
         blob.append(SMALL[1000:])
         await client.whole()
         self.assert_same(payload(self.frames(client, FIRST)), SMALL)
+        # What it waited for says nothing of how fast the link is.
+        await until(lambda: self.admission.waits)
+        self.assertEqual(self.admission.waits, [4 * self.timeouts.peer_alive])
 
     async def test_a_peer_hears_of_us_so_often_however_bytes_trickle(self) -> None:
         """Never longer than ``peer_alive`` after the last byte."""

@@ -103,6 +103,9 @@ class FramedSender(Sender):
         self._beat: IDelayedCall | None = None
         self._heard_at = 0.0
         self._paused_before = False
+        #: Seconds in which there was nothing to send yet.
+        self.waited = 0.0
+        self._waits_since = 0.0
         self._paid = 0  # bytes that may go, as far as the rate is concerned
 
     @property
@@ -163,12 +166,14 @@ class FramedSender(Sender):
             self._look_again_in(AGAIN)
         else:
             self._tell(self._encoder.sum())  # so that the peer can use what it has
+            self._waits_since = self._tools.clock.seconds()
             self._wait = self._readable.wait(self.position, held_back=False)
             self._wait.addCallbacks(self._bytes_came, self._no_bytes_come)
             return True
         return False
 
     def _bytes_came(self, _: None) -> None:
+        self.waited += self._tools.clock.seconds() - self._waits_since
         self._wait = None
         self._woken = True
         self._step()

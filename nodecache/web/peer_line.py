@@ -20,11 +20,14 @@ class Pass:
         self._line = line
         self._ticket: Ticket | None = ticket
 
-    def finish(self, *, complete: bool) -> None:
-        """``complete``: the peer has all of it, and others can be sent there."""
+    def finish(self, *, complete: bool, waited: float = 0.0) -> None:
+        """``complete``: the peer has all of it, and others can be sent there.
+
+        ``waited``: seconds in which there was nothing to send yet.
+        """
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            self._line.finished(ticket, complete=complete)
+            self._line.finished(ticket, complete=complete, waited=waited)
 
 
 class Line:
@@ -69,8 +72,8 @@ class Line:
         """Nodes that have it, or are getting it."""
         return self._admission.refer(key, asker, self._clock.seconds(), zone)
 
-    def finished(self, ticket: Ticket, *, complete: bool) -> None:
+    def finished(self, ticket: Ticket, *, complete: bool, waited: float) -> None:
         """For ``Pass`` alone."""
         now = self._clock.seconds()
-        for called in self._admission.finished(ticket, now, complete=complete):
+        for called in self._admission.finished(ticket, now, complete=complete, waited=waited):
             self._waiting.pop(called.number).callback(True)
