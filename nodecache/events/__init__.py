@@ -1,0 +1,98 @@
+"""What happens, as values. Logs and metrics are made from these and from nothing else.
+
+``name`` is the stable name of the event in the log; the field names are the
+log's field names (docs/operations.md lists both). No event carries a secret:
+links are given by host, never with their query.
+"""
+
+from nodecache.events.base import (
+    Event,
+    Level,
+    Source,
+)
+from nodecache.events.fetching import (
+    Coalesced,
+    FillFinished,
+    FillResumed,
+    FillStarted,
+    PassedThrough,
+    RateLimitSeen,
+    TokenFetched,
+    UpstreamAnswered,
+    UpstreamBytes,
+    UpstreamFailed,
+    UpstreamHealth,
+)
+from nodecache.events.node import (
+    CacheSize,
+    CorruptionFound,
+    DiskFailed,
+    Evicted,
+    PullFinished,
+    Reloaded,
+    RequestFinished,
+    ServedStale,
+    SettingWarning,
+    Started,
+    Stopped,
+    Stopping,
+    TagResolved,
+    Unexpected,
+)
+from nodecache.events.peers import (
+    DiscoveryFailed,
+    PeerAnswered,
+    PeerAsked,
+    PeerBytes,
+    PeerFailed,
+    PeerHealth,
+    PeersChanged,
+    PeersOff,
+    PeersSeen,
+    PeerSuspected,
+    Repaired,
+    SecretsRead,
+)
+
+__all__ = [
+    "CacheSize",
+    "Coalesced",
+    "CorruptionFound",
+    "DiscoveryFailed",
+    "DiskFailed",
+    "Event",
+    "Evicted",
+    "FillFinished",
+    "FillResumed",
+    "FillStarted",
+    "Level",
+    "PassedThrough",
+    "PeerAnswered",
+    "PeerAsked",
+    "PeerBytes",
+    "PeerFailed",
+    "PeerHealth",
+    "PeerSuspected",
+    "PeersChanged",
+    "PeersOff",
+    "PeersSeen",
+    "PullFinished",
+    "RateLimitSeen",
+    "Reloaded",
+    "Repaired",
+    "RequestFinished",
+    "SecretsRead",
+    "ServedStale",
+    "SettingWarning",
+    "Source",
+    "Started",
+    "Stopped",
+    "Stopping",
+    "TagResolved",
+    "TokenFetched",
+    "Unexpected",
+    "UpstreamAnswered",
+    "UpstreamBytes",
+    "UpstreamFailed",
+    "UpstreamHealth",
+]

@@ -1,0 +1,173 @@
+"""What a node serves and keeps, and its own life."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from nodecache.events.base import Event, Level
+
+
+@attrs.frozen(kw_only=True)
+class RequestFinished(Event):
+    """One request on the mirror port was answered, or its client left."""
+
+    name: ClassVar[str] = "request"
+    level: ClassVar[Level] = Level.DEBUG
+    request_id: str
+    client: str
+    agent: str
+    method: str
+    kind: str  # base, manifest, blob, tags, referrers, other
+    namespace: str
+    repository: str
+    reference: str
+    status: int
+    source: str  # a Source value, or "none"
+    bytes: int
+    seconds: float
+    first_byte_seconds: float | None = None
+    outcome: str  # complete, aborted (by us), left (by the client), stalled (client took nothing)
+    code: str = ""  # registry error code
+    reason: str = ""  # in words
+
+
+@attrs.frozen(kw_only=True)
+class PullFinished(Event):
+    """The requests of one client for one image, taken together."""
+
+    name: ClassVar[str] = "pull"
+    client: str
+    agent: str
+    namespace: str
+    repository: str
+    reference: str
+    digest: str
+    requests: int
+    bytes: int
+    seconds: float
+    bytes_by_source: dict[str, int]
+    failed: int
+
+
+@attrs.frozen(kw_only=True)
+class TagResolved(Event):
+    """A tag was looked at: ``outcome`` is hit, revalidated, changed, stale or miss."""
+
+    name: ClassVar[str] = "tag"
+    level: ClassVar[Level] = Level.DEBUG
+    namespace: str
+    repository: str
+    tag: str
+    digest: str
+    outcome: str
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ServedStale(Event):
+    name: ClassVar[str] = "stale"
+    level: ClassVar[Level] = Level.WARNING
+    namespace: str
+    repository: str
+    reference: str
+    age_seconds: float
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Evicted(Event):
+    name: ClassVar[str] = "evict"
+    level: ClassVar[Level] = Level.DEBUG
+    kind: str  # blob, manifest, partial
+    digest: str
+    bytes: int
+    idle_seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class CorruptionFound(Event):
+    """Bytes on disk did not match their digest or checksum; they were dropped."""
+
+    name: ClassVar[str] = "corrupt"
+    level: ClassVar[Level] = Level.ERROR
+    kind: str  # blob, manifest, segment
+    digest: str
+    found_by: str  # scan, scrub, read, resume
+
+
+@attrs.frozen(kw_only=True)
+class DiskFailed(Event):
+    name: ClassVar[str] = "disk_failed"
+    level: ClassVar[Level] = Level.ERROR
+    operation: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class CacheSize(Event):
+    """Told after each change of what the store holds."""
+
+    name: ClassVar[str] = "cache_size"
+    level: ClassVar[Level] = Level.DEBUG
+    bytes: int
+    reserved: int
+    blobs: int
+    manifests: int
+
+
+@attrs.frozen(kw_only=True)
+class Started(Event):
+    name: ClassVar[str] = "start"
+    version: str
+    listen: str
+    admin: str
+    peers: str  # this node's id, and whom it looks for; empty without peers
+    data_dir: str
+    upstreams: str
+    blobs: int
+    bytes: int
+    scan_seconds: float
+    unclean: bool
+
+
+@attrs.frozen(kw_only=True)
+class Stopping(Event):
+    name: ClassVar[str] = "stop"
+    reason: str
+    bodies: int
+
+
+@attrs.frozen(kw_only=True)
+class Stopped(Event):
+    name: ClassVar[str] = "stopped"
+    aborted: int
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Reloaded(Event):
+    """SIGHUP: ``changed`` names what took effect, ``ignored`` what needs a restart."""
+
+    name: ClassVar[str] = "reload"
+    changed: str
+    ignored: str
+
+
+@attrs.frozen(kw_only=True)
+class SettingWarning(Event):
+    name: ClassVar[str] = "setting"
+    level: ClassVar[Level] = Level.WARNING
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class Unexpected(Event):
+    """A bug: an exception that nothing foresaw. ``trace`` is its traceback."""
+
+    name: ClassVar[str] = "unexpected"
+    level: ClassVar[Level] = Level.ERROR
+    where: str
+    error: str
+    trace: str
