@@ -244,7 +244,7 @@ class Freezing:
 
     def thaw(self) -> None:
         """Ten seconds are gone, and the timer of the question goes off."""
-        timers = [call for call in reactor.getDelayedCalls() if "bounded" in str(call.func)]
+        timers = [call for call in reactor.getDelayedCalls() if "_Patience" in str(call.func)]
         (timer,) = [call for call in timers if call.active()]
         self.jumped += 10
         timer.func()

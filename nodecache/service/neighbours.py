@@ -61,40 +61,15 @@ class Neighbours:
         upstreams: Upstreams,
     ) -> None:
         """``identity`` is this node's to end."""
-        assert settings.peers is not None
-        me, secrets = identity.id, identity.secrets
         self._reactor = around.reactor
         self._settings = settings
-        self._secrets = secrets
+        self._secrets = identity.secrets
         self._around = around
         self._lag = LoopLag(around.reactor, self._busy, self._thawed)
-        own = _own_addresses(settings)
-        self.membership = Membership(
-            Peer(me, own, settings.zone),
-            settings.timeouts,
-            __version__,
-            settings.peers.addresses,
-        )
+        self.membership = _membership(settings, identity.id)
         self.table = PeerTable(self.membership, around.reactor)
-        self.peers = Peers(
-            me,
-            around.reactor,
-            self.membership,
-            secrets,
-            around.wall,
-            self.observe,
-            settings.timeouts,
-            settings.limits,
-        )
-        self._discovery = Discovery(
-            around.reactor,
-            settings.peers,
-            self.membership,
-            self.peers.hello,
-            self.observe,
-            settings.timeouts,
-            random.Random(),
-        )
+        self.peers = self._make_peers()
+        self._discovery = self._make_discovery()
         self.suspicions = Suspicions(
             self.peers, around.reactor, self.observe, self._put_aside, settings.timeouts
         )
@@ -111,6 +86,30 @@ class Neighbours:
         )
         self._filling: Callable[[], int] = lambda: 1
         self.site: PeerSite | None = None
+
+    def _make_peers(self) -> Peers:
+        return Peers(
+            self.membership.me.id,
+            self._reactor,
+            self.membership,
+            self._secrets,
+            self._around.wall,
+            self.observe,
+            self._settings.timeouts,
+            self._settings.limits,
+        )
+
+    def _make_discovery(self) -> Discovery:
+        assert self._settings.peers is not None
+        return Discovery(
+            self._reactor,
+            self._settings.peers,
+            self.membership,
+            self.peers.hello,
+            self.observe,
+            self._settings.timeouts,
+            random.Random(),
+        )
 
     def _tools(self) -> Tools:
         limits = self._settings.limits
@@ -278,6 +277,12 @@ class Neighbours:
         """End all connections to peers."""
         self._secrets.stop()
         await self.peers.close()
+
+
+def _membership(settings: Settings, me: str) -> Membership:
+    assert settings.peers is not None
+    own = Peer(me, _own_addresses(settings), settings.zone)
+    return Membership(own, settings.timeouts, __version__, settings.peers.addresses)
 
 
 def _own_addresses(settings: Settings) -> tuple[Address, ...]:

@@ -51,38 +51,63 @@ def bounded(
     with an error of another kind, which would be read as the other side's fault.
     """
     over = False
-    left = turns
-    extensions = EXTENSIONS
-    timer: Any = None
-    due = clock.seconds() + seconds / turns
 
     def give_up() -> None:
         nonlocal over
         over = True
-        if timer.active():
-            timer.cancel()
+        patience.stop()
         inner.cancel()
 
-    def expire() -> None:
-        nonlocal due, left, timer, extensions
-        late = clock.seconds() - due > LATE
-        left -= 1
-        if not left and extensions and lives():
-            left, extensions = turns, extensions - 1
-        if left and not late:
-            due = clock.seconds() + seconds / turns
-            timer = clock.callLater(seconds / turns, expire)
-            return
+    def expired(late: bool) -> None:  # noqa: FBT001 - it is the whole message
         give_up()
         outer.errback(TimedOut(late=late))
 
     def ended(result: T | Failure) -> None:
         if over:
             return
-        timer.cancel()
+        patience.stop()
         outer.callback(result)
 
     outer: Deferred[T] = Deferred(lambda _outer: give_up())
-    timer = clock.callLater(max(0.0, seconds / turns), expire)
+    patience = _Patience(clock, max(0.0, seconds), turns, lives, expired)
     inner.addBoth(ended)
     return outer
+
+
+class _Patience:
+    """Calls ``expired`` when it is over, with whether the process stood still meanwhile."""
+
+    def __init__(
+        self,
+        clock: Any,
+        seconds: float,
+        turns: int,
+        lives: Callable[[], bool],
+        expired: Callable[[bool], None],
+    ) -> None:
+        self._clock = clock
+        self._slice = seconds / turns
+        self._turns = self._left = turns
+        self._extensions = EXTENSIONS
+        self._lives = lives
+        self._expired = expired
+        self._wait()
+
+    def stop(self) -> None:
+        """Idempotent."""
+        if self._timer.active():
+            self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._due = self._clock.seconds() + self._slice
+        self._timer = self._clock.callLater(self._slice, self._turned)
+
+    def _turned(self) -> None:
+        late = self._clock.seconds() - self._due > LATE
+        self._left -= 1
+        if not self._left and self._extensions and self._lives():
+            self._left, self._extensions = self._turns, self._extensions - 1
+        if self._left and not late:
+            self._wait()
+        else:
+            self._expired(late)
