@@ -186,14 +186,24 @@ class Node:
         if self.dead or source.dead or incoming.source is not None or self.whole[incoming.segment]:
             source.giving.finished(ticket, 0.0, complete=False)
             return
+        there = source.incoming.get(incoming.segment)
+        if there is not None and there.is_fed_by(self):
+            self._wait_in_a_circle(incoming, source, ticket)
+            return
         incoming.source, incoming.ticket = source, ticket
         incoming.taken = self._events.now
         self._widen()
-        there = source.incoming.get(incoming.segment)
         if there is None or there.started:
             self.start(incoming, incoming.body)
         else:
             there.followers.append((incoming, incoming.body))
+
+    def _wait_in_a_circle(self, incoming: Incoming, source: Node, ticket: Ticket) -> None:
+        """Meanwhile the sender began to wait for us: no byte comes until one gives up."""
+        self._world.tally.note("circle")
+        source.giving.finished(ticket, 0.0, complete=False)
+        silence = self._world.setting.timeouts.peer_silence
+        self._events.after(silence, self.failed, incoming, source.id, PeerKind.TIMEOUT)
 
     def start(self, incoming: Incoming, body: int) -> None:
         """Bytes flow, over the sender's link and over ours; and on to those that follow."""
