@@ -72,6 +72,10 @@ def _wrong_bytes(plan: Plan) -> Plan:
 
 
 def _one_wrong_byte(plan: Plan) -> Plan:
+    """Of a manifest the last byte, too; an answer without bytes stays as it is."""
+    if not plan.data:
+        body = plan.body or b""
+        return attrs.evolve(plan, body=body[:-1] + bytes(byte ^ 1 for byte in body[-1:]))
     return attrs.evolve(plan, data=plan.data[:-1] + bytes((plan.data[-1] ^ 1,)))
 
 

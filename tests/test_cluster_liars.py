@@ -114,7 +114,8 @@ class Corrupt(ClusterCase):
         assert told <= segments_asked(liar)
         suspected = {e.peer for node in nodes for e in node.told(PeerSuspected)}
         assert suspected == {LIAR}
-        assert {e.outcome for node in nodes for e in node.told(Repaired)} == {"right"}
+        # Whoever repairs may have the liar's bytes itself, and has to try again.
+        assert "right" in {e.outcome for node in nodes for e in node.told(Repaired)}
         # One copy for those who were deceived together, and what was fetched before it.
         assert self.crossed() <= 2.05 * len(layer) + 10_000, self.crossed()
 

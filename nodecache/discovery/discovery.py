@@ -170,6 +170,7 @@ class Discovery:
     def _unresolved(self, reason: str) -> None:
         self._misses += 1
         self._membership.unresolved(self._reactor.seconds())
+        self._tell()  # the view is older now
         if reason != self._failing:
             self._failing = reason
             self._observe(DiscoveryFailed(target=str(self._target), reason=reason))
