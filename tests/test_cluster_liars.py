@@ -94,7 +94,7 @@ _add_tests()
 class Corrupt(ClusterCase):
     """Wrong bytes with right sums: only the digest can tell, and then by segment."""
 
-    def test_the_corrupting_peer_is_found_and_costs_each_node_one_refetch_at_most(self) -> Deferred[None]:
+    def test_a_corrupting_peer_is_found_and_costs_a_node_one_refetch(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._corrupt())
 
     async def _corrupt(self) -> None:
