@@ -219,6 +219,27 @@ class DigestTests(ManifestCase):
         self.assertEqual(self.fetch().body, OLD.body)
         self.assertEqual(self.hub.asked, [])
 
+    def test_what_a_peer_asked_for_is_not_got_again_when_its_stand_ins_were_slow(self) -> None:
+        """Its question and our own both lead upstream, and the one is late."""
+        self.i_rank(0)
+        self.cluster["b"].patient = True
+        owned = self.shared.owned.get("docker.io")
+        theirs = self.start(owned.get_manifest(NAME, OLD.digest))
+        self.assertNoResult(theirs)
+        ours = self.start(self.shared.direct.get("docker.io").get_manifest(NAME, OLD.digest))
+        self.assertEqual(self.successResultOf(ours).body, OLD.body)
+        for asked in [each for each in self.cluster.asked if each.open]:
+            self.cluster.answer(asked)
+        self.assertEqual(self.successResultOf(theirs).body, OLD.body)
+        self.assertEqual(self.hub.asked, [GET])
+
+    def test_a_while_later_it_is_got_anew(self) -> None:
+        direct = self.shared.direct.get("docker.io")
+        for _ in range(2):
+            self.successResultOf(self.start(direct.get_manifest(NAME, OLD.digest)))
+            self.clock.advance(60)
+        self.assertEqual(self.hub.asked, [GET, GET])
+
     def test_who_told_the_tag_is_asked_for_its_manifest(self) -> None:
         self.cluster.ranks = {
             f"docker.io/{NAME}:latest": ["e"],

@@ -50,7 +50,7 @@ class SharedUpstreams:
         joined: Callable[[], None] = lambda: None,
     ) -> None:
         #: The upstreams without peers, one question at a time.
-        self.direct = DirectUpstreams(upstreams, joined)
+        self.direct = DirectUpstreams(upstreams, tools.clock, joined)
         peers = PeerManifests(tools, put_aside)
         #: The upstreams for what peers ask this node to fetch.
         self.owned = OwnedUpstreams(self.direct, peers)
