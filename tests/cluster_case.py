@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 import socket
@@ -33,11 +34,21 @@ E = TypeVar("E", bound=Event)
 SECRET = "a secret that is long enough"
 
 
+#: Below those that the kernel gives to outgoing connections: such a one can not take
+#: a port between its choice and its use. Each is given once in a process.
+PORTS = iter(range(20_000 + os.getpid() % 100 * 100, 32_768))
+
+
 def free_port() -> int:
-    """One that nobody listens on; it is the test's own from then on, in all likelihood."""
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
+    """One that nobody listens on, and that nobody is given by chance."""
+    for port in PORTS:
+        with socket.socket() as made:
+            try:
+                made.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is left for another node")
 
 
 @attrs.define
