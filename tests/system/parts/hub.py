@@ -65,7 +65,7 @@ class Asked:
 
     def __str__(self) -> str:
         return "\n".join(
-            f"{ask.face} {ask.method} {ask.uri} {ask.status} {ask.bytes} {ask.range}"
+            f"{ask.client} {ask.face} {ask.method} {ask.uri} {ask.status} {ask.bytes} {ask.range}"
             for ask in self.asks
         )
 
