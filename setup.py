@@ -56,6 +56,7 @@ setup(
         "click>=8.2",
         "klein>=24.8",
         "prometheus-client>=0.20",
+        "rich>=13.7",
         "Twisted[tls]>=24.7",
     ],
     extras_require={"test": TEST, "dev": DEV},

@@ -116,7 +116,7 @@ KEYS: tuple[Key, ...] = (
 )
 
 #: Variables that are read elsewhere: the command line's own.
-OTHER_VARIABLES = frozenset({"NODECACHE_CONFIG"})
+OTHER_VARIABLES = frozenset({"NODECACHE_CONFIG", "NODECACHE_ADMIN_URL"})
 
 
 def render_table() -> str:

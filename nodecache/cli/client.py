@@ -1,0 +1,193 @@
+"""Speaks to a node: blocking, and without a reactor.
+
+``Admin`` reads from the admin port; ``Control`` gives an order over the socket
+in the data folder and gets lines of JSON back while it is carried out.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import os
+import socket
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from nodecache.cli.commands import EXIT_UNREACHABLE
+from nodecache.cli.problems import CommandError
+
+#: Seconds that a node may take to answer a question, and to say anything at all
+#: while it carries out an order (it says something every 5 s).
+ANSWER: Final = 15.0
+SILENCE: Final = 30.0
+
+#: Bytes of the longest line of an answer.
+LINE: Final = 16 * 1024 * 1024
+
+#: The longest path that a Unix socket's address holds.
+SOCKET_PATH: Final = 107
+
+_START = "Start it with 'nodecache serve'"
+
+
+class Admin:
+    """The admin port at ``url``, like ``http://localhost:5002``."""
+
+    def __init__(self, url: str, timeout: float = ANSWER) -> None:
+        """``timeout`` is in seconds."""
+        self.url = url
+        self._timeout = timeout
+
+    def get(self, path: str, **query: str | None) -> Any:
+        """The JSON document at ``path``. Raises CommandError; 404 gives exit code 1."""
+        given = {name: value for name, value in query.items() if value is not None}
+        status, body = self._fetch(path + (f"?{urlencode(given)}" if given else ""))
+        document = _parsed(body)
+        if status == 200 and document is not None:
+            return document
+        told = document if isinstance(document, dict) else {}
+        if "problem" in told:
+            raise CommandError(str(told["problem"]), str(told.get("next", "")))
+        raise CommandError(
+            f"{self.url} answers {status} for {path}",
+            "Is that the admin port of a nodecache of this release? Name it with --admin URL, "
+            "by an address or as localhost.",
+        )
+
+    def _fetch(self, path: str) -> tuple[int, bytes]:
+        parts = urlsplit(self.url)
+        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        try:
+            kind, host, port = kinds[parts.scheme], parts.hostname or "", parts.port
+        except (KeyError, ValueError):
+            raise CommandError(
+                f"--admin: {self.url!r} is no URL", "It is like http://localhost:5002.", 2
+            ) from None
+        with closing(kind(host, port, timeout=self._timeout)) as connection:
+            try:
+                connection.request("GET", parts.path + path, headers={"Accept": "application/json"})
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise CommandError(
+                    f"no node answers on {self.url} ({_reason(error)})",
+                    f"{_START}, or name its admin port with --admin URL or NODECACHE_ADMIN_URL.",
+                    EXIT_UNREACHABLE,
+                ) from None
+
+
+class _OverUnix(http.client.HTTPConnection):
+    """HTTP to the socket at ``path``."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        if len(os.fsencode(self._path)) <= SOCKET_PATH:
+            self.sock.connect(self._path)
+            return
+        folder, name = os.path.split(self._path)
+        opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self.sock.connect(f"/proc/self/fd/{opened}/{name}")
+        finally:
+            os.close(opened)
+
+
+class Control:
+    """The control socket at ``path``."""
+
+    def __init__(self, path: str, silence: float = SILENCE) -> None:
+        """``silence`` is in seconds."""
+        self.path = path
+        self._silence = silence
+
+    def run(self, verb: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Give an order; what is told of it, ``{"event": "done", ...}`` last.
+
+        Whoever stops reading hangs up, and the work is given up. Raises
+        CommandError: the order failed, or the node can not be reached.
+        """
+        connection = _OverUnix(self.path, self._silence)
+        with closing(connection):
+            yield from self._lines(self._ask(connection, verb, document))
+
+    def done(self, verb: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """As ``run``, for who wants the last line alone."""
+        return deque(self.run(verb, document), maxlen=1).pop()
+
+    def _ask(
+        self, connection: _OverUnix, verb: str, document: Mapping[str, Any]
+    ) -> http.client.HTTPResponse:
+        body = json.dumps(document).encode()
+        headers = {"Content-Type": "application/json"}
+        try:
+            connection.request("POST", f"/control/v1/{quote(verb)}", body, headers)
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
+
+    def _lines(self, answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+        try:
+            while line := answer.readline(LINE):
+                told = _parsed(line)
+                if not isinstance(told, dict):
+                    break
+                if told.get("event") == "failed":
+                    raise CommandError(str(told["problem"]), str(told.get("next", "")))
+                if told.get("event") != "alive":
+                    yield told
+                if told.get("event") == "done":
+                    return
+        except TimeoutError:
+            raise CommandError(
+                f"the node says nothing any more (for {self._silence:.0f} s)",
+                "It may be stopped, or its disk may hang: see 'nodecache status'.",
+                EXIT_UNREACHABLE,
+            ) from None
+        except (OSError, http.client.HTTPException):
+            pass
+        if answer.status != 200:
+            raise CommandError(
+                f"the node answers {answer.status}", "Is it of the same release as this command?"
+            )
+        raise CommandError(
+            "the node went away before it was done",
+            "What it had done until then is kept: see its log, and try again.",
+            EXIT_UNREACHABLE,
+        )
+
+    def _unreachable(self, error: Exception) -> CommandError:
+        if isinstance(error, PermissionError):
+            return CommandError(
+                f"{self.path} may not be opened",
+                "It is for the user that runs the node, and for root: become one of them.",
+                EXIT_UNREACHABLE,
+            )
+        gone = getattr(error, "errno", None) in (errno.ENOENT, errno.ECONNREFUSED)
+        problem = "no node runs there" if gone else _reason(error)
+        return CommandError(
+            f"no node answers on {self.path} ({problem})",
+            f"{_START}, or name its data folder with --data-dir DIR or NODECACHE_DATA_DIR.",
+            EXIT_UNREACHABLE,
+        )
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

@@ -1,0 +1,156 @@
+"""What all commands share: found by name, loaded when named, failing in a way that helps."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from nodecache.cli import group, main
+from nodecache.cli.commands import COMMANDS, TOGETHER, Entry, named
+from nodecache.cli.group import load
+from nodecache.cli.target import target_of
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+#: A person's terminal.
+COLUMNS, LINES = 80, 24
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_help_fits_on_one_screen_and_names_every_command() -> None:
+    result = CliRunner().invoke(main, ["--help"], prog_name="nodecache")
+    lines = result.output.splitlines()
+    assert len(lines) < LINES  # the prompt needs one
+    assert max(map(len, lines)) <= COLUMNS
+    words = result.output.replace(",", " ").split()
+    assert [entry.name for entry in COMMANDS if entry.name not in words] == []
+
+
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
+def test_every_command_of_the_table_is_there_under_its_name(entry: Entry) -> None:
+    assert load(entry).name == entry.name
+
+
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
+def test_the_help_of_every_command_fits_its_width_and_says_what_it_does(entry: Entry) -> None:
+    result = CliRunner().invoke(main, [entry.name, "--help"], prog_name="nodecache")
+    assert result.exit_code == 0
+    assert f"Usage: nodecache {entry.name}" in result.output
+    assert max(map(len, result.output.splitlines())) <= 100
+    assert load(entry).help
+
+
+def test_commands_that_share_a_line_of_the_help_are_commands() -> None:
+    for name, first in TOGETHER.items():
+        assert (named(name) is None) == (named(first) is None)
+
+
+@pytest.mark.parametrize("module", ["serve", "commands", "group"])
+def test_serve_loads_no_rich(module: str) -> None:
+    """The node needs neither tables nor a client; the help of all commands loads none of them."""
+    code = (
+        f"import sys; import nodecache.cli.{module}; from nodecache.cli import main\n"
+        "from click.testing import CliRunner\n"
+        "CliRunner().invoke(main, ['--help']); CliRunner().invoke(main, ['serve', '--help'])\n"
+        "import nodecache.service\n"
+        "sys.exit(str([name for name in sys.modules if name.split('.')[0] == 'rich']))"
+    )
+    assert python(code).stderr.strip() == "[]"
+
+
+def test_commands_load_no_reactor() -> None:
+    """A command that speaks to the node starts in a moment."""
+    names = [entry.module for entry in COMMANDS if entry.name != "serve"]
+    code = (
+        f"import sys, importlib\nfor name in {names}:\n"
+        "    importlib.import_module('nodecache.cli.' + name)\n"
+        "sys.exit(str([name for name in sys.modules if name.split('.')[0] == 'twisted']))"
+    )
+    assert python(code).stderr.strip() == "[]"
+
+
+def test_a_command_that_is_not_there_offers_the_nearest() -> None:
+    result = CliRunner().invoke(main, ["serv"])
+    assert result.exit_code == 2
+    assert "Did you mean 'serve'?" in result.output
+
+
+def test_a_command_that_resembles_none_offers_none() -> None:
+    result = CliRunner().invoke(main, ["zzzzzz"])
+    assert result.exit_code == 2
+    assert "There is no command 'zzzzzz'" in result.output
+    assert "mean" not in result.output
+
+
+def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def waits() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(group, "load", lambda _entry: waits)
+    result = CliRunner().invoke(main, ["serve"])
+    assert result.exit_code == 130
+    assert result.output.strip() == "nodecache: interrupted"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_that_asks_this_program(shell: str) -> None:
+    result = CliRunner().invoke(main, ["completion", shell])
+    assert result.exit_code == 0
+    assert f"_NODECACHE_COMPLETE={shell}_complete" in result.output
+
+
+def test_completion_knows_the_commands() -> None:
+    environ = {"_NODECACHE_COMPLETE": "bash_complete", "COMP_WORDS": "nodecache comp"}
+    result = subprocess.run(
+        [sys.executable, "-c", "from nodecache.cli import main; main(prog_name='nodecache')"],
+        env={**os.environ, **environ, "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.stdout.split() == ["plain,completion"]
+
+
+@pytest.mark.parametrize(
+    ("admin", "environ", "url"),
+    [
+        (None, {}, "http://localhost:5002"),
+        (None, {"NODECACHE_ADMIN_LISTEN": "[::]:7"}, "http://localhost:7"),
+        (None, {"NODECACHE_ADMIN_LISTEN": "0.0.0.0:7"}, "http://localhost:7"),
+        (None, {"NODECACHE_ADMIN_LISTEN": ":7"}, "http://localhost:7"),
+        (None, {"NODECACHE_ADMIN_LISTEN": "[fd00::1]:7"}, "http://[fd00::1]:7"),
+        (None, {"NODECACHE_ADMIN_LISTEN": "10.0.0.1:7"}, "http://10.0.0.1:7"),
+        (None, {"NODECACHE_ADMIN_URL": "http://n:1/"}, "http://n:1"),
+        ("http://m:2", {"NODECACHE_ADMIN_URL": "http://n:1"}, "http://m:2"),
+    ],
+)
+def test_the_admin_port_is_found_as_the_node_was_told_to_open_it(
+    admin: str | None, environ: dict[str, str], url: str
+) -> None:
+    assert target_of(admin, None, None, environ).admin_url == url
+
+
+def test_the_socket_is_in_the_data_folder_of_option_variable_or_file(
+    tmp_path: pathlib.Path,
+) -> None:
+    file = tmp_path / "nodecache.toml"
+    file.write_text("data_dir = '/file'\nadmin_listen = 'localhost:9'\n")
+    environ = {"NODECACHE_DATA_DIR": "/env"}
+    assert target_of(None, "/flag", None, environ).control.path == "/flag/control.sock"
+    assert target_of(None, None, None, environ).control.path == "/env/control.sock"
+    assert target_of(None, None, str(file), {}).control.path == "/file/control.sock"
+    assert target_of(None, None, str(file), {}).admin_url == "http://localhost:9"
