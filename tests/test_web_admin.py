@@ -28,7 +28,7 @@ class AdminTests(LoopbackCase):
             wall=lambda: WALL,
             timeouts=Timeouts(),
             limits=Limits(),
-            more=self.more,
+            more=[self.more],
         )
 
     def readiness(self) -> str | None:

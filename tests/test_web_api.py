@@ -54,7 +54,7 @@ class PeersApiTests(LoopbackCase):
             wall=lambda: WALL,
             timeouts=Timeouts(),
             limits=Limits(),
-            more=self._api(),
+            more=[self._api()],
         )
 
     def _api(self) -> Any:

@@ -10,8 +10,10 @@ and gives the data folder back.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
+from klein import Klein
 from twisted.internet.defer import Deferred, DeferredList
 
 from nodecache import __version__
@@ -31,9 +33,10 @@ from nodecache.service.neighbours import Neighbours
 from nodecache.service.policy import policy_of
 from nodecache.service.reload import changes, merged
 from nodecache.service.surroundings import Surroundings
+from nodecache.service.watching import NodeWatch, Parts
 from nodecache.store import Store
 from nodecache.upstream import Upstreams
-from nodecache.web import AdminSite, MirrorSite, PeerSite, admin_site, peers_api
+from nodecache.web import AdminSite, MirrorSite, PeerSite, admin_site, peers_api, status_api
 
 
 class Node:
@@ -46,6 +49,7 @@ class Node:
         pool: ThreadDiskPool,
         store: Store,
         identity: Identity | None,
+        watch: NodeWatch,
     ) -> None:
         """``store`` is open and ``pool`` is started; both are this node's to end.
 
@@ -74,6 +78,7 @@ class Node:
         self._fills = self._make_fills(around)
         self._cache = self._make_cache(around)
         self.mirror = self._make_mirror(around)
+        self._watch = self._watched(watch)
         self.admin = self._make_admin(around)
 
     def _make_fills(self, around: Surroundings) -> Fills:
@@ -117,8 +122,13 @@ class Node:
             sole_registry=self.settings.sole_registry,
         )
 
-    def _make_admin(self, around: Surroundings) -> AdminSite:
+    def _admin_parts(self) -> list[Callable[[Klein], None]]:
+        """What is on the admin port beside metrics and health."""
         near = self._neighbours
+        peers = [] if near is None else [peers_api(near.table.seen)]
+        return [status_api(self._watch), *peers]
+
+    def _make_admin(self, around: Surroundings) -> AdminSite:
         return admin_site(
             around.metrics,
             self.readiness,
@@ -127,8 +137,20 @@ class Node:
             wall=around.wall,
             timeouts=self.settings.timeouts,
             limits=self.settings.limits,
-            more=None if near is None else peers_api(near.table.seen),
+            more=self._admin_parts(),
         )
+
+    def _watched(self, watch: NodeWatch) -> NodeWatch:
+        near = self._neighbours
+        watch.parts = Parts(
+            self._store,
+            self._fills,
+            self.mirror,
+            peers=None if near is None else near.table.seen,
+            problem=self.readiness,
+            offline=lambda: self.settings.offline,
+        )
+        return watch
 
     @classmethod
     async def start(cls, around: Surroundings, settings: Settings) -> Node:
@@ -138,6 +160,8 @@ class Node:
         was begun is ended then.
         """
         began = around.reactor.seconds()
+        watch = NodeWatch(around, settings)
+        around = watch.around
         pool = ThreadDiskPool(around.reactor, settings.limits.disk_threads)
         pool.start()
         store: Store | None = None
@@ -147,7 +171,7 @@ class Node:
             store = await open_store(around, settings, pool)
             scanned = around.reactor.seconds() - began
             identity = await identify(around, settings, pool)
-            node = cls(around, settings, pool, store, identity)
+            node = cls(around, settings, pool, store, identity, watch)
             node._listen()
         except BaseException:
             if node is not None:

@@ -8,7 +8,7 @@ harmless, and it is what kubelets and scrapers send.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from klein import Klein
@@ -140,11 +140,11 @@ def admin_site(
     wall: WallClock,
     timeouts: Timeouts,
     limits: Limits,
-    more: Callable[[Klein], None] | None = None,
+    more: Iterable[Callable[[Klein], None]] = (),
 ) -> AdminSite:
-    """A factory to listen with. ``more`` adds routes (a status page, ``/api/v1/…``) to the app."""
+    """A factory to listen with. ``more`` add routes (a status page, ``/api/v1/…``) to the app."""
     app = Admin(metrics, readiness).app
-    if more is not None:
-        more(app)
+    for add in more:
+        add(app)
     tools = Tools(clock=clock, observe=observe, stall=timeouts.client_stall)
     return AdminSite(app, allowed_hosts, tools, wall, timeouts, limits)
