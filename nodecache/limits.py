@@ -192,6 +192,10 @@ class Limits:
     peer_fills: int = 32
     # Open connections of peers; more are closed at once.
     peer_clients: int = 2048
+    # Lines of one kind of event that may be logged at once, before some are left out.
+    log_burst: int = 1000
+    # Lines a second of one kind that are logged from then on.
+    log_rate: int = 50
     # Largest hello; 5,000 nodes with two addresses each fit.
     peer_hello_bytes: int = 2 * MIB
 

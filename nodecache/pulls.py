@@ -6,19 +6,31 @@ open or the last one ended less than ``idle`` seconds ago. A tag that is asked
 when none is open begins another pull, if it is another tag or blobs were
 already asked: runtimes ask the tag first and the blobs last.
 
+What a request was given is told by its source; whether a fetch brought it from
+upstream or from other nodes shows only when the fetch is over, and is put in
+then (``fetched``).
+
 Times are seconds on one monotonic clock.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 
 import attrs
 
-from nodecache.events import PullFinished, RequestFinished
+from nodecache.agents import runtime_of
+from nodecache.events import FillFinished, PullFinished, RequestFinished, Source
+from nodecache.traces import NO_TRACE, Trace
 
 #: Kinds of requests that a pull is made of.
 KINDS = frozenset({"manifest", "blob"})
+#: What other nodes brought, beside the values of Source.
+PEER = "peer"
+#: Blobs of a pull, and fetches of a node, of which it is known what peers brought.
+REMEMBERED = 1024
+
+_FETCHED = frozenset({Source.FILL.value, Source.FLIGHT.value})
 
 
 @attrs.frozen
@@ -40,11 +52,30 @@ class _Pull:
     requests: int = 0
     failed: int = 0
     blobs: bool = False
+    trace: Trace | None = None
     bytes_by_source: Counter[str] = attrs.field(factory=Counter)
+    fetched: Counter[tuple[str, str]] = attrs.field(factory=Counter)  # by source and digest
 
     def ends_before(self, tag: str) -> bool:
         """Whether a request for ``tag`` now is the begin of another pull."""
         return self.open == 0 and (self.blobs or self.tag not in ("", tag))
+
+    def traced(self, trace: Trace, span_id: str) -> Trace:
+        """What a request of this pull belongs to; the first one says what the pull does."""
+        if self.trace is None:
+            self.trace = attrs.evolve(trace, span_id=span_id)
+        if trace.parent_id:  # its client knows better
+            return trace
+        mine = self.trace
+        return Trace(mine.trace_id, trace.span_id, mine.span_id, mine.sampled)
+
+    def gave(self, event: RequestFinished) -> None:
+        """What a request was answered with."""
+        self.bytes_by_source[event.source] += event.bytes
+        key = (event.source, event.reference)
+        known = key in self.fetched or len(self.fetched) < REMEMBERED
+        if event.kind == "blob" and event.source in _FETCHED and known:
+            self.fetched[key] += event.bytes
 
 
 class Pulls:
@@ -54,15 +85,25 @@ class Pulls:
         self._idle = idle
         self._most = most
         self._going: dict[_Key, _Pull] = {}
+        self._shares: OrderedDict[str, float] = OrderedDict()  # of peers, by digest
         self._over: list[PullFinished] = []
 
     def started(
-        self, client: str, namespace: str, repository: str, reference: str, now: float
-    ) -> None:
+        self,
+        client: str,
+        namespace: str,
+        repository: str,
+        reference: str,
+        now: float,
+        trace: Trace | None = None,
+        span_id: str = "",
+    ) -> Trace | None:
         """A request for a manifest or blob came in; ``finished`` is owed for it.
 
         ``reference`` is a tag or a digest. The names are those that the
-        ``RequestFinished`` of the request will carry.
+        ``RequestFinished`` of the request will carry. ``trace`` is the
+        request's own, ``span_id`` what its pull is called if it begins one;
+        the trace that it belongs to is returned.
         """
         key = _Key(client, namespace, repository)
         tag = "" if ":" in reference else reference
@@ -72,6 +113,7 @@ class Pulls:
         pull = self._pull(key, reference, now)
         pull.tag = pull.tag or tag
         pull.open += 1
+        return None if trace is None else pull.traced(trace, span_id)
 
     def finished(self, event: RequestFinished, now: float) -> None:
         """The request ended; kinds that are no part of a pull are ignored."""
@@ -85,7 +127,7 @@ class Pulls:
         pull.requests += 1
         pull.failed += event.status >= 400 or event.outcome in ("aborted", "stalled")
         if event.bytes:
-            pull.bytes_by_source[event.source] += event.bytes
+            pull.gave(event)
         if event.kind == "blob":
             pull.blobs = True
         elif ":" in event.reference:
@@ -96,6 +138,16 @@ class Pulls:
         for key, pull in self._going.items():
             if (key.namespace, key.repository, pull.tag) == (namespace, repository, tag):
                 pull.digest = digest
+
+    def fetched(self, event: FillFinished) -> None:
+        """A fetch is over: what peers brought of it is theirs in the pulls that waited for it."""
+        if event.from_peers > 0 and event.fetched > 0:
+            self._shares[event.digest] = min(1.0, event.from_peers / event.fetched)
+            self._shares.move_to_end(event.digest)
+            if len(self._shares) > REMEMBERED:
+                self._shares.popitem(last=False)
+        else:
+            self._shares.pop(event.digest, None)
 
     def due(self, now: float) -> list[PullFinished]:
         """The pulls that are over at ``now``; each is given once."""
@@ -138,17 +190,38 @@ class Pulls:
         pull = self._going.pop(key)
         if not pull.requests:
             return
+        split, trace = self._split(pull), pull.trace or NO_TRACE
         event = PullFinished(
             client=key.client,
             agent=pull.agent,
+            runtime=runtime_of(pull.agent),
             namespace=key.namespace,
             repository=key.repository,
             reference=pull.tag or pull.digest or pull.reference,
             digest=pull.digest,
             requests=pull.requests,
-            bytes=pull.bytes_by_source.total(),
+            bytes=split.total(),
             seconds=pull.ended - pull.began,
-            bytes_by_source=dict(pull.bytes_by_source),
+            bytes_by_source=dict(split),
+            source=_most(split),
             failed=pull.failed,
+            trace_id=trace.trace_id,
+            span_id=trace.recorded_id,
+            parent_id=trace.parent_id,
         )
         self._over.append(event)
+
+    def _split(self, pull: _Pull) -> Counter[str]:
+        """Bytes by source, those of peers apart."""
+        split = pull.bytes_by_source.copy()
+        for (source, digest), count in pull.fetched.items():
+            theirs = int(count * self._shares.get(digest, 0.0))
+            split[source] -= theirs
+            split[PEER] += theirs
+        return +split
+
+
+def _most(split: Counter[str]) -> str:
+    """The source of most bytes; of error pages nothing was pulled."""
+    given = [(source, count) for source, count in split.items() if source != "none"]
+    return max(given, key=lambda each: each[1])[0] if given else "none"

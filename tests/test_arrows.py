@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, frozenset[str]], ...] = (
         frozenset(
             {
                 "admission",
+                "agents",
                 "answers",
                 "byteranges",
                 "challenge",
@@ -43,6 +44,8 @@ FLOORS: tuple[tuple[str, frozenset[str]], ...] = (
                 "rules",
                 "segments",
                 "sourcing",
+                "watching",
+                "traces",
             }
         ),
     ),

@@ -80,6 +80,7 @@ def test_the_defaults_are_what_the_documents_promise() -> None:
         "tag_ttl": 60.0,
         "offline": False,
         "log_format": "auto",
+        "log_level": "info",
         "sole_registry": False,
         "limits": Limits(),
         "timeouts": Timeouts(),
@@ -107,6 +108,7 @@ EVERY: dict[str, tuple[str, str, object]] = {
     "tag_ttl": ("5m", '"5m"', 300.0),
     "offline": ("true", "true", True),
     "log_format": ("console", '"console"', "console"),
+    "log_level": ("debug", '"debug"', "debug"),
 }
 
 #: The same keys, each with a value that is no good.
@@ -126,6 +128,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "tag_ttl": ("soon", '"soon"'),
     "offline": ("maybe", '"maybe"'),
     "log_format": ("xml", '"xml"'),
+    "log_level": ("loud", '"loud"'),
 }
 
 #: Settings without which one makes no sense, as flags; these have tests of their own
@@ -213,6 +216,7 @@ def test_names_are_the_fixed_ones() -> None:
         ("--tag-ttl", "NODECACHE_TAG_TTL"),
         ("--offline", "NODECACHE_OFFLINE"),
         ("--log-format", "NODECACHE_LOG_FORMAT"),
+        ("--log-level", "NODECACHE_LOG_LEVEL"),
     ]
 
 

@@ -19,6 +19,7 @@ from nodecache.logs import Console, LogWriter, UnexpectedObserver, scrub
 from tests.strategies_events import kinds, made_up, one_of_each
 
 WALL = 1_800_000_000.25
+TRACE = "a" * 32
 
 
 def lines(*seen: Event, form: str = "json", **options: Any) -> list[str]:
@@ -46,7 +47,11 @@ PULL = events.PullFinished(
     bytes=3_565_158,
     seconds=0.84,
     bytes_by_source={"disk": 3_565_158},
+    source="disk",
+    runtime="docker",
     failed=0,
+    trace_id=TRACE,
+    span_id="1" * 16,
 )
 
 
@@ -65,7 +70,11 @@ def test_a_json_line_has_time_level_name_and_the_fields_of_the_event() -> None:
         "bytes": 3_565_158,
         "seconds": 0.84,
         "bytes_by_source": {"disk": 3_565_158},
+        "source": "disk",
+        "runtime": "docker",
         "failed": 0,
+        "trace_id": TRACE,
+        "span_id": "1" * 16,
     }
 
 

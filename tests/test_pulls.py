@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodecache.events import PullFinished, RequestFinished
-from nodecache.pulls import Pulls
+from nodecache.agents import OTHER, RUNTIMES, runtime_of
+from nodecache.events import FillFinished, PullFinished, RequestFinished
+from nodecache.pulls import REMEMBERED, Pulls
+from nodecache.traces import Trace
 
 INDEX = "sha256:" + "11" * 32
 CHILD = "sha256:" + "22" * 32
@@ -83,6 +86,7 @@ def test_a_pull_is_told_when_its_client_has_asked_nothing_for_a_second() -> None
     assert attrs.evolve(pull, seconds=round(pull.seconds, 6)) == PullFinished(
         client="pod",
         agent="containerd/2.1",
+        runtime="containerd",
         namespace="docker.io",
         repository="library/alpine",
         reference="3.20",
@@ -91,6 +95,7 @@ def test_a_pull_is_told_when_its_client_has_asked_nothing_for_a_second() -> None
         bytes=1130,
         seconds=2.8,
         bytes_by_source={"disk": 30, "fill": 100, "flight": 1000},
+        source="flight",
         failed=0,
     )
     assert node.due(100) == []
@@ -248,3 +253,147 @@ def test_all_pulls_are_told_when_the_node_stops() -> None:
     assert [pull.requests for pull in node.pulls.stop()] == [1]
     assert node.pulls.stop() == []
     assert node.pulls.next_due() is None
+
+
+# What peers brought.
+
+
+def fill(digest: str, fetched: int, from_peers: int) -> FillFinished:
+    return FillFinished(
+        digest=digest,
+        namespace="docker.io",
+        repository="library/alpine",
+        outcome="stored",
+        total=fetched,
+        fetched=fetched,
+        seconds=1.0,
+        connections=1,
+        resumes=0,
+        from_peers=from_peers,
+    )
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["known first", "known last"])
+def test_bytes_that_peers_brought_are_told_apart_from_those_of_upstream(before: bool) -> None:
+    """Also where the fetch is over only after the client has its last byte."""
+    node = Node()
+    if before:
+        node.pulls.fetched(fill(LAYER, 1000, 750))
+    node.start(LAYER)
+    node.finish(LAYER, "blob", source="fill", size=1000)
+    node.start(CONFIG)
+    node.finish(CONFIG, "blob", source="flight", size=100)
+    if not before:
+        node.pulls.fetched(fill(LAYER, 1000, 750))
+    (pull,) = node.due(1.0)
+    assert pull.bytes_by_source == {"fill": 250, "flight": 100, "peer": 750}
+    assert (pull.bytes, pull.source) == (1100, "peer")
+
+
+def test_a_blob_that_was_fetched_again_from_upstream_is_no_longer_the_peers() -> None:
+    node = Node()
+    node.pulls.fetched(fill(LAYER, 10, 10))
+    node.pulls.fetched(fill(LAYER, 10, 0))
+    node.start(LAYER)
+    node.finish(LAYER, "blob", source="fill", size=10)
+    assert node.due(1.0)[0].bytes_by_source == {"fill": 10}
+
+
+def test_what_is_remembered_of_fetches_is_bounded() -> None:
+    node = Node()
+    for number in range(REMEMBERED + 10):
+        node.pulls.fetched(fill(f"sha256:{number}", 10, 10))
+    for number in (0, REMEMBERED + 9):
+        node.start(f"sha256:{number}")
+        node.finish(f"sha256:{number}", "blob", source="fill", size=10)
+    assert node.due(1.0)[0].bytes_by_source == {"fill": 10, "peer": 10}
+
+
+def test_a_pull_of_which_nothing_came_has_no_source() -> None:
+    node = Node()
+    node.start("3.20")
+    node.finish("3.20", status=404, source="none", size=99)
+    assert node.due(1.0)[0].source == "none"
+
+
+# Traces.
+
+A, B = "a" * 32, "b" * 32
+OWN = "0" * 15
+
+
+def test_the_requests_of_a_pull_share_its_trace() -> None:
+    pulls = Pulls()
+    where = ("pod", "docker.io", "library/alpine")
+    first = pulls.started(*where, "3.20", 1.0, Trace(A, OWN + "1"), "f" * 16)
+    second = pulls.started(*where, LAYER, 1.1, Trace(B, OWN + "2"), "e" * 16)
+    assert first == Trace(A, OWN + "1", "f" * 16)
+    assert second == Trace(A, OWN + "2", "f" * 16)
+
+
+def test_a_client_that_traces_keeps_its_own_trace() -> None:
+    pulls = Pulls()
+    theirs = Trace(A, OWN + "1", "c" * 16)
+    assert pulls.started("pod", "n", "r", "3.20", 1.0, theirs, "f" * 16) == theirs
+    node = Node(pulls, 1.0)
+    pulls.finished(
+        RequestFinished(
+            request_id="1",
+            client="pod",
+            agent="",
+            method="GET",
+            kind="manifest",
+            namespace="n",
+            repository="r",
+            reference="3.20",
+            status=200,
+            source="disk",
+            bytes=1,
+            seconds=0.1,
+            outcome="complete",
+        ),
+        1.0,
+    )
+    (pull,) = node.due(1.0)
+    assert (pull.trace_id, pull.span_id, pull.parent_id) == (A, "f" * 16, "c" * 16)
+
+
+def test_a_request_without_a_trace_has_none() -> None:
+    assert Pulls().started("pod", "n", "r", "3.20", 1.0) is None
+
+
+# Who pulls.
+
+
+@pytest.mark.parametrize(
+    ("agent", "runtime"),
+    [
+        (
+            "docker/28.5.0 go/go1.24 os/linux UpstreamClient(Docker-Client/28.5.0 \\(linux\\))",
+            "docker",
+        ),
+        ("containerd/2.1.4", "containerd"),
+        ("containerd/v1.7.23-k3s2", "containerd"),
+        ("cri-o/1.30.0 go/go1.22 os/linux arch/amd64", "cri-o"),
+        ("libpod/4.3.1", "podman"),
+        ("podman/5.8.0", "podman"),
+        ("skopeo/1.9.3", "skopeo"),
+        ("Buildah/1.28.2", "buildah"),
+        ("containers/5.23.1 (github.com/containers/image)", "containers"),
+        ("buildkit/v0.12", "buildkit"),
+        ("go-containerregistry/v0.20.2", "crane"),
+        ("oras-go", "oras"),
+        ("Helm/3.16.2", "helm"),
+        ("  nodecache/0.1.0", "nodecache"),
+        ("dockery/1", OTHER),
+        ("Mozilla/5.0 docker/28", OTHER),
+        ("", OTHER),
+    ],
+)
+def test_a_runtime_is_known_by_the_first_word_of_its_agent(agent: str, runtime: str) -> None:
+    assert runtime_of(agent) == runtime
+
+
+@given(st.text())
+def test_whatever_a_client_says_of_itself_comes_out_as_one_of_few_words(agent: str) -> None:
+    assert runtime_of(agent) in RUNTIMES

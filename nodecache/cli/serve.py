@@ -28,6 +28,7 @@ _METAVARS = {
     "min_free": "SIZE",
     "tag_ttl": "TIME",
     "log_format": "json|console",
+    "log_level": "debug|info|warning|error",
 }
 
 

@@ -113,6 +113,12 @@ KEYS: tuple[Key, ...] = (
         "one event a line",
         one_of("json", "console", "auto"),
     ),
+    Key(
+        "log_level",
+        "info",
+        "what is logged: `debug` (each request), `info` (each pull), `warning` or `error`",
+        one_of("debug", "info", "warning", "error"),
+    ),
 )
 
 #: Variables that are read elsewhere: the command line's own.

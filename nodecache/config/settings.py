@@ -159,6 +159,7 @@ class Settings:
     tag_ttl: float = 60.0
     offline: bool = False
     log_format: str = "auto"
+    log_level: str = "info"
     sole_registry: bool = False
     limits: Limits = attrs.field(factory=Limits)
     timeouts: Timeouts = attrs.field(factory=Timeouts)

@@ -24,6 +24,8 @@ COUNTS = frozenset(
         "header_lines",
         "client_connections",
         "disk_threads",
+        "log_burst",
+        "log_rate",
         "peer_transfers",
         "peer_segment_transfers",
         "peer_queue",

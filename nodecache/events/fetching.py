@@ -31,7 +31,7 @@ class FillStarted(Event):
 @attrs.frozen(kw_only=True)
 class FillFinished(Event):
     """``outcome`` is stored, kept (segments for peers), mismatch, failed, discarded (no room)
-    or stopped.
+    or stopped. ``fetched`` bytes came, ``from_peers`` of them from other nodes.
     """
 
     name: ClassVar[str] = "fill"
@@ -45,6 +45,7 @@ class FillFinished(Event):
     connections: int
     resumes: int
     reason: str = ""
+    from_peers: int = 0
 
 
 @attrs.frozen(kw_only=True)

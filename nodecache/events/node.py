@@ -31,15 +31,23 @@ class RequestFinished(Event):
     outcome: str  # complete, aborted (by us), left (by the client), stalled (client took nothing)
     code: str = ""  # registry error code
     reason: str = ""  # in words
+    trace_id: str = ""
+    span_id: str = ""  # empty where nobody records the trace
+    parent_id: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class PullFinished(Event):
-    """The requests of one client for one image, taken together."""
+    """The requests of one client for one image, taken together.
+
+    ``bytes_by_source`` has the values of Source; ``peer`` are those bytes of a
+    fetch that other nodes brought. ``source`` is that of most bytes.
+    """
 
     name: ClassVar[str] = "pull"
     client: str
     agent: str
+    runtime: str = "other"
     namespace: str
     repository: str
     reference: str
@@ -48,7 +56,11 @@ class PullFinished(Event):
     bytes: int
     seconds: float
     bytes_by_source: dict[str, int]
+    source: str = "none"
     failed: int
+    trace_id: str = ""
+    span_id: str = ""
+    parent_id: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -160,6 +172,27 @@ class SettingWarning(Event):
     name: ClassVar[str] = "setting"
     level: ClassVar[Level] = Level.WARNING
     message: str
+
+
+@attrs.frozen(kw_only=True)
+class LeftOut(Event):
+    """So many more of one kind happened than were logged, to keep the log readable."""
+
+    name: ClassVar[str] = "left_out"
+    level: ClassVar[Level] = Level.WARNING
+    of: str  # the name of the event
+    count: int
+
+
+@attrs.frozen(kw_only=True)
+class LogLevelSet(Event):
+    """The least level that is logged was changed, for ``seconds`` (0: until further notice)."""
+
+    name: ClassVar[str] = "log_level"
+    level: ClassVar[Level] = Level.WARNING
+    before: str
+    now: str
+    seconds: float = 0.0
 
 
 @attrs.frozen(kw_only=True)

@@ -294,5 +294,6 @@ class Fill:
                 connections=crew.staff.most if crew is not None else 0,
                 resumes=crew.resumes if crew is not None else 0,
                 reason=reason,
+                from_peers=crew.senders.bytes_of_peers if crew is not None else 0,
             )
         )

@@ -11,10 +11,12 @@ from nodecache.segments import segment_of
 class Senders:
     def __init__(self) -> None:
         self._peers: dict[int, set[str]] = {}
+        self.bytes_of_peers = 0
 
     def brought(self, peer: str | None, span: Span) -> None:
         """``peer`` sent ``span``; None: upstream did."""
         if peer is not None:
+            self.bytes_of_peers += span.size
             for segment in range(segment_of(span.start), segment_of(span.stop - 1) + 1):
                 self._peers.setdefault(segment, set()).add(peer)
 

@@ -22,6 +22,7 @@ _FROM: Final = {
     "stale": "from disk (stale)",
     "fill": "fetched",
     "flight": "from a fetch under way",
+    "peer": "from other nodes",
 }
 
 
@@ -44,6 +45,8 @@ class Console:
             **PEERS,
             events.CorruptionFound: _corrupt,
             events.DiskFailed: lambda e: f"the disk failed to {e.operation}: {e.reason}",
+            events.LeftOut: lambda e: f"{e.count} more lines like this were left out ({e.of})",
+            events.LogLevelSet: _level,
             events.Unexpected: lambda e: (
                 f"a defect of nodecache in {e.where}: {e.error}\n{e.trace}"
             ),
@@ -149,6 +152,11 @@ def _upstream_failed(event: events.UpstreamFailed) -> str | None:
     if event.leg == "probe":
         return None
     return f"{event.host} failed to answer ({event.method}, {event.leg}): {event.reason}"
+
+
+def _level(event: events.LogLevelSet) -> str:
+    until = f" for {_seconds(event.seconds)}" if event.seconds else ""
+    return f"logs what is {event.now} or worse{until} (was {event.before})"
 
 
 def _corrupt(event: events.CorruptionFound) -> str:

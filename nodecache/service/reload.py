@@ -7,7 +7,7 @@ import attrs
 from nodecache.config import Settings, UpstreamSettings
 
 #: Settings that a running node takes on.
-LIVE = frozenset({"tag_ttl", "offline", "max_size", "min_free"})
+LIVE = frozenset({"tag_ttl", "offline", "max_size", "min_free", "log_level"})
 #: Of an upstream: its rules. Addresses, CA and proxy belong to open connections.
 LIVE_OF_UPSTREAM = frozenset({"allow", "deny"})
 

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure as Reason
 from nodecache.config import Loaded
 from nodecache.events import Event, SettingWarning
 from nodecache.failures import EXIT_UNUSABLE, ConfigError, DataFolderError
-from nodecache.logs import LogWriter, UnexpectedObserver
+from nodecache.logs import LogSwitch, LogWriter, Sampler, UnexpectedObserver, level_of
 from nodecache.metrics import Metrics
 from nodecache.service.node import Node
 from nodecache.service.process import on_signal, prepare
@@ -50,7 +50,14 @@ class _Run:
         self._read_again = read_again
         self._environ = environ
         self._metrics = Metrics()
-        self._log = LogWriter(stream, _form(loaded.settings.log_format, stream))
+        settings = loaded.settings
+        self._log = LogWriter(
+            stream,
+            _form(settings.log_format, stream),
+            level=level_of(settings.log_level),
+            sampler=Sampler(settings.limits.log_rate, settings.limits.log_burst),
+        )
+        self._switch = LogSwitch(self._log, reactor, self.observe)
         self._node: Node | None = None
         self._ending = False
 
@@ -76,7 +83,9 @@ class _Run:
 
     async def _start(self) -> None:
         self._warn(self._loaded)
-        around = Surroundings(self._reactor, time.time, self.observe, self._metrics, self._environ)
+        around = Surroundings(
+            self._reactor, time.time, self.observe, self._metrics, self._environ, self._switch
+        )
         self._node = await Node.start(around, self._loaded.settings)
         if self._ending:  # a signal came while the folder was scanned
             await self._stop("a signal during the start")
@@ -117,6 +126,7 @@ class _Run:
             self.observe(SettingWarning(message=f"not re-read, the old settings stay: {error}"))
             return
         self._warn(loaded)
+        self._switch.settings_say(level_of(loaded.settings.log_level))
         self._node.reload(loaded.settings)
 
 

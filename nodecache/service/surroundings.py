@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from nodecache.logs import LogSwitch
 from nodecache.metrics import Metrics
 from nodecache.seams import Observe, WallClock
 
@@ -20,3 +21,4 @@ class Surroundings:
     observe: Observe
     metrics: Metrics
     environ: Mapping[str, str]
+    log: LogSwitch | None = None

@@ -6,6 +6,7 @@ import attrs
 
 from nodecache.body import Outcome
 from nodecache.events import RequestFinished
+from nodecache.traces import NO_TRACE, Trace
 
 #: Characters that are kept of what a client says about itself.
 AGENT_LENGTH = 120
@@ -32,6 +33,7 @@ class Exchange:
     agent: str
     method: str
     started_at: float
+    trace: Trace = NO_TRACE
     kind: str = "other"
     namespace: str = ""
     repository: str = ""
@@ -65,4 +67,7 @@ class Exchange:
             outcome=outcome.value,
             code=self.code,
             reason=self.reason,
+            trace_id=self.trace.trace_id,
+            span_id=self.trace.recorded_id,
+            parent_id=self.trace.parent_id,
         )

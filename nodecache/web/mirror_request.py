@@ -20,6 +20,7 @@ from nodecache.reference import (
     parse_query,
 )
 from nodecache.results import Registry
+from nodecache.traces import CURRENT
 from nodecache.web.channel import READING_METHODS
 from nodecache.web.exchange import AGENT_LENGTH, METHOD_LENGTH, Exchange, client_name, printable
 from nodecache.web.request import GuardedRequest
@@ -72,6 +73,7 @@ class MirrorRequest(GuardedRequest):
             agent=printable(agents[0], AGENT_LENGTH),
             method=printable(self.method, METHOD_LENGTH),
             started_at=self.started_at,
+            trace=self.site.trace_of(self.header("traceparent")),
         )
 
     def _read(self) -> None:
@@ -105,6 +107,7 @@ class MirrorRequest(GuardedRequest):
         self.exchange.repository = repository.name
         if isinstance(self.where, ManifestPath | BlobPath):
             self.site.pulls.started(self.exchange)
+        CURRENT.set(self.exchange.trace)  # within the coroutine that answers, and what it starts
         return repository
 
     def resolved(self, digest: Digest) -> None:

@@ -15,6 +15,7 @@ from nodecache.events import RequestFinished
 from nodecache.limits import Limits, Timeouts
 from nodecache.results import Registry
 from nodecache.seams import DiskPool, Observe, WallClock
+from nodecache.traces import Trace, parse_traceparent
 from nodecache.web.channel import GuardedChannel
 from nodecache.web.exchange import Exchange, client_name
 from nodecache.web.mirror import Mirror
@@ -64,6 +65,11 @@ class MirrorSite(GuardedSite):
     def next_id(self) -> str:
         """A name for a request, never used again by this node."""
         return f"{self._prefix}-{next(self._count)}"
+
+    def trace_of(self, traceparent: str | None) -> Trace:
+        """That of the client, or a new one."""
+        span_id = secrets.token_hex(8)
+        return parse_traceparent(traceparent, span_id) or Trace(secrets.token_hex(16), span_id)
 
     def told(self, exchange: Exchange, event: RequestFinished) -> None:
         """A request is over."""

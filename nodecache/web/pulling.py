@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
+
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from nodecache.events import PullFinished, RequestFinished
+from nodecache.events import FillFinished, PullFinished, RequestFinished
 from nodecache.pulls import Pulls
 from nodecache.seams import Observe
 from nodecache.web.exchange import Exchange
@@ -21,18 +23,25 @@ class PullsTold:
         self._stopped = False
 
     def started(self, exchange: Exchange) -> None:
-        self._pulls.started(
+        trace = self._pulls.started(
             exchange.client,
             exchange.namespace,
             exchange.repository,
             exchange.reference,
             self._clock.seconds(),
+            exchange.trace,
+            secrets.token_hex(8),
         )
+        exchange.trace = trace or exchange.trace
         exchange.in_pull = True
 
     def resolved(self, exchange: Exchange, digest: str) -> None:
         """The tag of ``exchange`` means ``digest``."""
         self._pulls.resolved(exchange.namespace, exchange.repository, exchange.reference, digest)
+
+    def fetched(self, event: FillFinished) -> None:
+        """A fetch is over."""
+        self._pulls.fetched(event)
 
     def finished(self, event: RequestFinished) -> None:
         if self._stopped:
