@@ -258,11 +258,12 @@ class Crew:
 
     def take(self, worker: Worker, offset: int, data: bytes) -> None:
         gaps = self.accepted.missing(Span(offset, offset + len(data)))
+        peer = worker.pour.peer if worker.pour else None
         for gap in gaps:
             self.accepted.add(gap)
-            self.senders.brought(worker.pour.peer if worker.pour else None, gap)
+            self.senders.brought(peer, gap)
         count = sum(gap.size for gap in gaps)
-        self._flight.fetched += len(data)
+        self._flight.brought(len(data), peer)
         if count:
             now = self._clock.seconds()
             self.patience_with(worker).progressed(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
 
@@ -20,8 +21,9 @@ from nodecache.seams import Readable
 class Flight:
     """Keyed by ``digest``. ``names`` are the repositories under which it was asked, in order.
 
-    ``fetched`` counts bytes that sources have sent, ``connections`` those open
-    now; ``began_at`` is on the reactor's clock, in seconds.
+    ``fetched`` counts bytes that sources have sent, ``by_peer`` those of peers
+    among them by node id, ``connections`` those open now; ``began_at`` is on
+    the reactor's clock, in seconds.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Flight:
         self.digest = digest
         self.names = [repository]
         self.fetched = 0
+        self.by_peer: Counter[str] = Counter()
         self.connections = 0
         self.began_at = clock.seconds()
         self._clock = clock
@@ -185,6 +188,12 @@ class Flight:
         """The file is there; the flight holds it until ``end``."""
         self._file = file
         self._waiters.wake()
+
+    def brought(self, count: int, peer: str | None) -> None:
+        """``peer`` sent so many bytes; None: upstream did."""
+        self.fetched += count
+        if peer is not None:
+            self.by_peer[peer] += count
 
     def begin(self, total: int | None) -> None:
         self.progress.begin(total)

@@ -33,7 +33,7 @@ from nodecache.service.neighbours import Neighbours
 from nodecache.service.policy import policy_of
 from nodecache.service.reload import changes, merged
 from nodecache.service.surroundings import Surroundings
-from nodecache.service.watching import NodeWatch, Parts
+from nodecache.service.watching import NodeWatch
 from nodecache.store import Store
 from nodecache.upstream import Upstreams
 from nodecache.web import AdminSite, MirrorSite, PeerSite, admin_site, peers_api, status_api
@@ -53,7 +53,7 @@ class Node:
     ) -> None:
         """``store`` is open and ``pool`` is started; both are this node's to end.
 
-        So is ``identity``, which a node with peers has.
+        So is ``identity``, which a node with peers has. ``around`` is that of ``watch``.
         """
         self.settings = settings
         self._reactor = around.reactor
@@ -78,7 +78,7 @@ class Node:
         self._fills = self._make_fills(around)
         self._cache = self._make_cache(around)
         self.mirror = self._make_mirror(around)
-        self._watch = self._watched(watch)
+        self._watch = watch.over(self, store, self._fills, self._neighbours)
         self.admin = self._make_admin(around)
 
     def _make_fills(self, around: Surroundings) -> Fills:
@@ -139,18 +139,6 @@ class Node:
             limits=self.settings.limits,
             more=self._admin_parts(),
         )
-
-    def _watched(self, watch: NodeWatch) -> NodeWatch:
-        near = self._neighbours
-        watch.parts = Parts(
-            self._store,
-            self._fills,
-            self.mirror,
-            peers=None if near is None else near.table.seen,
-            problem=self.readiness,
-            offline=lambda: self.settings.offline,
-        )
-        return watch
 
     @classmethod
     async def start(cls, around: Surroundings, settings: Settings) -> Node:

@@ -41,14 +41,16 @@ from nodecache.store.tags import StoredListing, Tags
 
 @attrs.frozen
 class Usage:
-    """Bytes; ``disk_free`` as last looked at."""
+    """Bytes; ``disk_free`` as last looked at. ``partials`` are blobs that are not whole."""
 
     bytes: int
     reserved: int
     cap: int
+    floor: int
     disk_free: int
     blobs: int
     manifests: int
+    partials: int
 
 
 class Store:
@@ -270,9 +272,11 @@ class Store:
             bytes=ledger.used,
             reserved=ledger.reserved,
             cap=ledger.cap,
+            floor=self._room.floor,
             disk_free=self._room.space.free,
             blobs=counts[Kind.BLOB],
             manifests=counts[Kind.MANIFEST],
+            partials=counts[Kind.PARTIAL],
         )
 
     def set_limits(self, cap: int, floor: int) -> None:

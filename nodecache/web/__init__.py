@@ -2,6 +2,7 @@
 
 from nodecache.web.admin import AdminSite, admin_site
 from nodecache.web.api import BytesByRole, PeerRow, PeersSeenHere, PeerState, peers_api
+from nodecache.web.api_status import status_api
 from nodecache.web.mirror_site import MirrorSite
 from nodecache.web.peer_site import PeerSite
 from nodecache.web.site import LISTEN_BACKLOG
@@ -17,4 +18,5 @@ __all__ = [
     "PeersSeenHere",
     "admin_site",
     "peers_api",
+    "status_api",
 ]
