@@ -5,6 +5,15 @@ upstream URL passes through here, and comes out as a value that can hold only
 well-formed text.
 """
 
+from nodecache.reference.images import (
+    LATEST,
+    Image,
+    Pattern,
+    familiar,
+    is_pattern,
+    nearest,
+    parse_image,
+)
 from nodecache.reference.names import (
     DOCKER_HUB,
     Digest,
@@ -30,10 +39,13 @@ from nodecache.reference.queries import Query, parse_query
 
 __all__ = [
     "DOCKER_HUB",
+    "LATEST",
     "BasePath",
     "BlobPath",
     "Digest",
+    "Image",
     "ManifestPath",
+    "Pattern",
     "Query",
     "Reference",
     "ReferrersPath",
@@ -42,7 +54,11 @@ __all__ = [
     "Tag",
     "TagsPath",
     "canonical_namespace",
+    "familiar",
     "is_namespace",
+    "is_pattern",
+    "nearest",
+    "parse_image",
     "parse_name",
     "parse_path",
     "parse_query",
