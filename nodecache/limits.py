@@ -198,6 +198,14 @@ class Limits:
     log_rate: int = 50
     # Largest hello; 5,000 nodes with two addresses each fit.
     peer_hello_bytes: int = 2 * MIB
+    # Images that this node fetches at a time because peers wish it; more wait.
+    peer_warms: int = 4
+    # Peers that are told at a time to fetch an image.
+    warm_peers: int = 16
+    # Images that one `pull` fetches at a time.
+    warm_images: int = 4
+    # Blobs that are fetched at a time for all images that are pulled before anybody asks for them.
+    warm_blobs: int = 8
 
 
 #: Wire constant (belongs to the peers' protocol version): bytes of a segment.

@@ -36,6 +36,10 @@ COUNTS = frozenset(
         "peer_sweep",
         "peer_fills",
         "peer_clients",
+        "peer_warms",
+        "warm_peers",
+        "warm_images",
+        "warm_blobs",
     }
 )
 #: Values for which 0 makes sense: nothing is remembered, retried or waited for.
