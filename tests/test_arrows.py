@@ -42,6 +42,7 @@ FLOORS: tuple[tuple[str, frozenset[str]], ...] = (
                 "reference",
                 "rendezvous",
                 "rules",
+                "runtimes",
                 "segments",
                 "sourcing",
                 "watching",

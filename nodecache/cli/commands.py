@@ -30,6 +30,7 @@ class Entry:
 #: In the order of the help: by section, as a person meets them.
 COMMANDS: Final[tuple[Entry, ...]] = (
     Entry("Run", "serve", "serve", "serve", "Start the mirror on this node."),
+    Entry("Run", "node-config", "node_config", "node_config", "Point a runtime at the mirror."),
     Entry("Run", "completion", "completion", "completion", "Print the completion of a shell."),
 )
 
