@@ -138,6 +138,7 @@ class PeerKind(enum.Enum):
     WRONG = "wrong"  # no answer of our protocol: HTML, a wrong length, another peer's
     ERROR = "error"  # it says that it failed (5xx), or broke off and said so
     CORRUPT = "corrupt"  # bytes that are not those of their checksum, or of the blob
+    DOUBTED = "doubted"  # wrong bytes came from it, and it may have had them from another
     STRANGER = "stranger"  # it knows none of our secrets, or we none of its
     VERSION = "version"  # another wire version
 

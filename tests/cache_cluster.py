@@ -302,12 +302,17 @@ class ClusterCase(SynchronousTestCase):
 
         observe = node.events.append
         aside = node.cluster.put_aside.append
+
+        def doubted(peer: str, _kind: PeerKind) -> None:
+            aside(peer)
+
+        suspicions = Suspicions(node.cluster, self.clock, observe, doubted, self.timeouts)
         tools = Tools(
             cluster=node.cluster,
             duties=node.duties,
             asking=node.asking,
             places=UpstreamPlaces(8, 8, self.clock),
-            suspicions=Suspicions(node.cluster, self.clock, observe, aside, self.timeouts),
+            suspicions=suspicions,
             clock=self.clock,
             limits=self.limits,
             timeouts=self.timeouts,
@@ -330,6 +335,7 @@ class ClusterCase(SynchronousTestCase):
                 lender=node.lender,
                 duties=node.duties,
                 asking=node.asking,
+                repairs_alone=suspicions.repairs_alone,
             ),
         )
 

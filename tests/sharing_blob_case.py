@@ -14,7 +14,7 @@ from nodecache import segments
 from nodecache.byteranges import Span
 from nodecache.deadline import Deadline
 from nodecache.events import Event
-from nodecache.failures import UpstreamFailure
+from nodecache.failures import PeerKind, UpstreamFailure
 from nodecache.limits import KIB, Limits, Timeouts
 from nodecache.reference import Digest, Repository
 from nodecache.seams import BlobBody
@@ -57,6 +57,7 @@ class SharingCase(SynchronousTestCase):
         self.clock = StrictClock()
         self.events: list[Event] = []
         self.aside: list[str] = []
+        self.certain: list[str] = []
         self.origin = Origin()
         self.origin.blobs[DIGEST] = DATA
         self.cluster = FakeCluster(*(FakePeer(each) for each in self.ids), clock=self.clock)
@@ -69,13 +70,18 @@ class SharingCase(SynchronousTestCase):
         self.blob = self.make_blob()
         self.bodies: list[BlobBody] = []
 
+    def put_aside(self, peer: str, kind: PeerKind) -> None:
+        self.aside.append(peer)
+        if kind is PeerKind.CORRUPT:
+            self.certain.append(peer)
+
     def make_tools(self) -> None:
         timeouts, limits, clock = self.timeouts, self.limits, self.clock
         self.places = UpstreamPlaces(
             limits.connections_per_node, limits.connections_per_blob, clock
         )
         self.suspicions = Suspicions(
-            self.cluster, clock, self.events.append, self.aside.append, timeouts
+            self.cluster, clock, self.events.append, self.put_aside, timeouts
         )
         self.tools = Tools(
             cluster=self.cluster,

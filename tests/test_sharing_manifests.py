@@ -69,7 +69,11 @@ class ManifestCase(SynchronousTestCase):
                 asking=Asking(),
                 places=UpstreamPlaces(8, 8, self.clock),
                 suspicions=Suspicions(
-                    self.cluster, self.clock, observe, self.aside.append, timeouts
+                    self.cluster,
+                    self.clock,
+                    observe,
+                    lambda peer, _kind: self.aside.append(peer),
+                    timeouts,
                 ),
                 clock=self.clock,
                 limits=self.limits,

@@ -59,9 +59,24 @@ class Blamed(SharingCase):
         self.assertIs(self.trust(), Trust.VERIFIED)
         self.assertIs(self.suspicions.trust(Digest("sha256", "cd" * 32)), Trust.USUAL)
 
-    def test_and_if_they_are_wrong_again_from_upstream_alone(self) -> None:
+    def test_a_peer_that_repairs_wrongly_is_passed_over(self) -> None:
         self.wrong(sent(a=0))
         self.assertTrue(self.wrong(sent(b=0)))
+        self.assertIs(self.trust(), Trust.VERIFIED)
+        self.assertEqual(self.suspicions.failed_repairers(DIGEST), {"b"})
+        self.right()
+        self.assertEqual(self.outcomes(), [("peer", "wrong"), ("upstream", "right")])
+
+    def test_after_two_of_them_upstream_alone_is_asked(self) -> None:
+        self.wrong(sent(a=0))
+        for each in "bcd":
+            self.assertIs(self.trust(), Trust.VERIFIED)
+            self.assertTrue(self.wrong(sent(**{each: 0})))
+        self.assertIs(self.trust(), Trust.ALONE)
+
+    def test_and_if_they_are_wrong_again_from_upstream_alone(self) -> None:
+        self.wrong(sent(a=0))
+        self.assertTrue(self.wrong(sent(b=0, c=1)))
         self.assertIs(self.trust(), Trust.ALONE)
         self.assertFalse(self.wrong(NOBODY))
         self.assertIs(self.trust(), Trust.USUAL)
@@ -70,7 +85,7 @@ class Blamed(SharingCase):
 
     def test_whatever_is_wrong_then_is_the_end(self) -> None:
         self.assertTrue(self.wrong(sent(a=0)))
-        self.assertTrue(self.wrong(sent(b=0)))
+        self.assertTrue(self.wrong(sent(b=0, d=1)))
         self.assertFalse(self.wrong(sent(c=0)))
 
     def test_a_repair_by_upstream_that_is_wrong_is_the_end(self) -> None:
@@ -139,8 +154,52 @@ class Blamed(SharingCase):
     def test_a_doubt_ends(self) -> None:
         self.wrong(sent(b=1))
         self.right()
-        self.clock.advance(self.timeouts.peer_corrupt)
+        self.assertEqual((self.aside, self.certain), (["b"], []))
+        self.clock.advance(self.timeouts.peer_pause_last)
         self.assertFalse(self.suspicions.doubts("b"))
+
+    def again(self, digest: Digest, senders: Mapping[int, frozenset[str]]) -> None:
+        """Another blob was wrong, and is right now."""
+        self.suspicions.mismatched(digest, senders, WRONG)
+        self.suspicions.verified(digest, RIGHT)
+
+    def test_wrong_bytes_of_the_same_minute_may_have_one_cause(self) -> None:
+        """The layers of an image, passed on by a peer that knows no better."""
+        for index in range(4):
+            self.again(Digest("sha256", f"{index:064x}"), sent(b=1))
+        self.assertEqual((self.aside, self.certain), (["b"] * 4, []))
+
+    def test_who_does_it_again_is_put_aside_for_long(self) -> None:
+        self.again(Digest("sha256", "1" * 64), sent(b=1))
+        self.clock.advance(self.timeouts.peer_pause_last)
+        self.again(Digest("sha256", "2" * 64), sent(b=1))
+        self.assertEqual(self.certain, ["b"])
+        self.clock.advance(self.timeouts.peer_pause_last)
+        self.assertTrue(self.suspicions.doubts("b"))
+
+    def test_but_not_an_hour_later(self) -> None:
+        self.again(Digest("sha256", "1" * 64), sent(b=1))
+        self.clock.advance(self.timeouts.peer_corrupt)
+        self.again(Digest("sha256", "2" * 64), sent(b=1))
+        self.assertEqual(self.certain, [])
+
+    def test_who_repaired_wrongly_did_know_better(self) -> None:
+        self.wrong(sent(b=1))
+        self.wrong({segment: frozenset("c") for segment in WRONG})
+        self.right()
+        self.assertEqual((self.aside, self.certain), (["b", "c"], ["c"]))
+        self.clock.advance(self.timeouts.peer_corrupt)
+        self.assertFalse(self.suspicions.doubts("c"))
+
+    def test_who_repairs_alone(self) -> None:
+        self.cluster.ranks[REPAIR] = ["b", ME, "c"]
+        self.assertFalse(self.suspicions.repairs_alone(DIGEST))
+        self.wrong(sent(b=1))
+        self.assertFalse(self.suspicions.repairs_alone(DIGEST))
+        self.wrong(sent(b=1))
+        self.assertTrue(self.suspicions.repairs_alone(DIGEST))
+        self.right()
+        self.assertFalse(self.suspicions.repairs_alone(DIGEST))
 
     def test_a_peer_that_is_gone_is_not_told(self) -> None:
         self.cluster.off.add("b")
@@ -222,8 +281,14 @@ class Repairs(SharingCase):
         self.assert_segment(self.fetch(), 0, "a")
         self.assertTrue(all(each.question.verified for each in self.cluster.asked))  # type: ignore[union-attr]
 
-    def test_wrong_again_nobody_but_upstream_is_asked(self) -> None:
+    def test_wrong_again_the_next_one_repairs(self) -> None:
         self.suspicions.mismatched(DIGEST, sent(d=0), WRONG)
+        for each in self.ids:
+            self.cluster[each].fetches[DIGEST] = DATA
+        self.assert_segment(self.fetch(), 0, "c")
+
+    def test_wrong_again_nobody_but_upstream_is_asked(self) -> None:
+        self.suspicions.mismatched(DIGEST, sent(d=0, c=1), WRONG)
         self.give("a", "b", "c", "d")
         self.assert_segment(self.fetch(), 0, None)
         self.origin.refusals[ALPINE] = UpstreamFailure(UpstreamKind.ERROR, "502")

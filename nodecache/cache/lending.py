@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from nodecache.cache.ports import BlobShelf
 from nodecache.cache.refusals import refusal_of
 from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
-from nodecache.failures import Failure, UpstreamFailure
+from nodecache.failures import Failure, FlightFailed, UpstreamFailure
 from nodecache.peerwire.answers import Absent, Denied, Fetching, Refusal
 from nodecache.peerwire.questions import BlobQuestion, Mode
 from nodecache.reference import Digest, Repository
@@ -60,6 +60,7 @@ class Lending:
     """``gate`` is the one before the upstreams without peers. ``stop`` is owed.
 
     ``patience``: seconds after which a peer hears that what it asked for is being fetched.
+    ``repairs_alone``: whether all bytes of a fill of that blob come from upstream by now.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Lending:
         duties: Duties,
         asking: Asking,
         patience: float,
+        repairs_alone: Callable[[Digest], bool],
     ) -> None:
         self._shelf: BlobShelf = tools.shelves
         self._fills = tools.fills
@@ -79,6 +81,7 @@ class Lending:
         self._asking = asking
         self._clock = tools.clock
         self._patience = patience
+        self._repairs_alone = repairs_alone
         self._repairs: SingleFlight[Digest, None] = SingleFlight()
         #: Repairs whose every byte comes from upstream.
         self._pure: set[Digest] = set()
@@ -153,20 +156,36 @@ class Lending:
         return await self._lend(question, asker, fetch=True) or Fetching(self._patience)
 
     async def _make_whole(self, question: BlobQuestion) -> None:
-        """Returns once the digest was found right. Raises UpstreamFailure, StoreFailure."""
+        """Returns once the digest was found right. Raises UpstreamFailure, StoreFailure.
+
+        A fill that is under way may have the wrong bytes, too: when it ends so, another one
+        takes none from peers.
+        """
         digest = question.digest
-        pure = await self._lender.is_new(digest)
         with self._duties.on(digest, segment_of(question.span.start), repair=True):
-            flight = await self._fills.start(question.repository, digest, question.size)
-            reader = flight.reader()
-            try:
-                await flight.opened()
-                if pure:
-                    self._pure.add(digest)
-                await _read_through(reader)
-            finally:
-                self._pure.discard(digest)
-                reader.close()
+            if not await self._is_pure(digest):
+                try:
+                    return await self._fill(question, pure=False)
+                except FlightFailed:
+                    if not await self._is_pure(digest):
+                        raise
+            return await self._fill(question, pure=True)
+
+    async def _is_pure(self, digest: Digest) -> bool:
+        return self._repairs_alone(digest) or await self._lender.is_new(digest)
+
+    async def _fill(self, question: BlobQuestion, *, pure: bool) -> None:
+        digest = question.digest
+        flight = await self._fills.start(question.repository, digest, question.size)
+        reader = flight.reader()
+        try:
+            await flight.opened()
+            if pure:
+                self._pure.add(digest)
+            await _read_through(reader)
+        finally:
+            self._pure.discard(digest)
+            reader.close()
 
     async def size(self, question: BlobQuestion) -> int | None:
         """That of the blob, where bytes of the span are here or on their way."""

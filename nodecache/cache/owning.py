@@ -13,6 +13,7 @@ and goes on: whoever asks again joins it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -56,7 +57,8 @@ class Sharing:
     """What a cache needs to share with its peers.
 
     ``direct`` are the upstreams without peers that would fetch, ``others`` what the peers have,
-    ``lender`` the fills.
+    ``lender`` the fills. ``repairs_alone``: whether every byte of a blob's fill comes from
+    upstream, since wrong ones came before.
     """
 
     direct: Upstreams
@@ -64,6 +66,7 @@ class Sharing:
     lender: Lender
     duties: Duties
     asking: Asking
+    repairs_alone: Callable[[Digest], bool]
 
 
 class Owner(PeerRegistry):
@@ -77,7 +80,13 @@ class Owner(PeerRegistry):
         self._checks = Checks(entries, manifests, tools.wall, direct=True)
         self._patience = tools.timeouts.peer_alive * _SOON
         self._lending = Lending(
-            tools, sharing.lender, gate, sharing.duties, sharing.asking, self._patience
+            tools,
+            sharing.lender,
+            gate,
+            sharing.duties,
+            sharing.asking,
+            self._patience,
+            sharing.repairs_alone,
         )
         self._policy = tools.policy
         self._clock = tools.clock

@@ -59,13 +59,20 @@ class Breaker:
         if known is not None and known.aside and now < known.until and not corrupt:
             return known.until - now
         count = 1 if known is None or self._long_well(known, now) else known.count + 1
-        pause = self._timeouts.peer_corrupt if corrupt else growing(count, self._timeouts)
+        pause = self._pause(kind, count)
         if known is not None and known.aside:
             pause = max(pause, known.until - now)
         self._troubles.pop(peer, None)
         self._troubles[peer] = Trouble(kind, now, now + pause, count)
         self._shorten()
         return pause
+
+    def _pause(self, kind: PeerKind, count: int) -> float:
+        if kind is PeerKind.CORRUPT:
+            return self._timeouts.peer_corrupt
+        if kind is PeerKind.DOUBTED:
+            return self._timeouts.peer_pause_last
+        return growing(count, self._timeouts)
 
     def _long_well(self, known: Trouble, now: float) -> bool:
         return not known.aside and now - known.well_since >= self._timeouts.peer_pause_last

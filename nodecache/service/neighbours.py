@@ -170,6 +170,7 @@ class Neighbours:
             lender=fills,
             duties=self._duties,
             asking=self._asking,
+            repairs_alone=self.suspicions.repairs_alone,
         )
 
     def _size_of(self, digest: Digest) -> int | None:
@@ -227,14 +228,14 @@ class Neighbours:
     def _thawed(self, late: float) -> None:
         self.membership.thawed(self._reactor.seconds(), late)
 
-    def _put_aside(self, peer: str) -> None:
+    def _put_aside(self, peer: str, kind: PeerKind = PeerKind.CORRUPT) -> None:
         """Its bytes were not those of their digest."""
-        pause = self.membership.failed(peer, PeerKind.CORRUPT, self._reactor.seconds())
+        pause = self.membership.failed(peer, kind, self._reactor.seconds())
         self.observe(
             PeerFailed(
                 peer=peer,
                 what="blob",
-                kind=PeerKind.CORRUPT.value,
+                kind=kind.value,
                 reason="its bytes were not those of their digest",
                 pause_seconds=pause,
             )

@@ -201,6 +201,8 @@ class SharedBlob(BlobSource):
 
     def _ranked(self, quest: Quest) -> list[str]:
         broken = self._findings.broken(quest.segment)
+        if quest.verified:
+            broken |= self._tools.suspicions.failed_repairers(self._digest)
         ranked = self._tools.cluster.view().rank(self._key(quest), RANKED + len(broken))
         return [peer.id for peer in ranked if peer.id not in broken][:RANKED]
 

@@ -11,7 +11,6 @@ through. What was got a moment ago is therefore not got again.
 from __future__ import annotations
 
 from collections.abc import Callable
-
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -37,9 +36,7 @@ _A_MOMENT: Final = 5.0
 class Direct:
     """One upstream, and no peer."""
 
-    def __init__(
-        self, upstream: Upstream, joined: Callable[[], None], clock: IReactorTime
-    ) -> None:
+    def __init__(self, upstream: Upstream, joined: Callable[[], None], clock: IReactorTime) -> None:
         self._upstream = upstream
         self._clock = clock
         self._just_got: Recent[tuple[str, Reference], FetchedManifest] = Recent(_REMEMBERED)

@@ -9,8 +9,14 @@ that blob is to be made (``trust``)::
 
 *Verified*: only bytes whose digest another node found right, from the one node
 that ranks first for the repair of that blob, so that all who were deceived
-cost upstream one copy together. *Alone*: from upstream, whatever peers say.
-All this once in ``Timeouts.peer_repair`` for a digest.
+cost upstream one copy together. That node may be the liar: where all of such a
+copy came from one peer, the next in the ranks repairs, twice at most. *Alone*:
+from upstream, whatever peers say. All this once in ``Timeouts.peer_repair``
+for a digest.
+
+A sender may have passed on what another sent it. So it is put aside for a
+minute only, unless it has done so before, not within the same minute, or has
+sent wrong bytes as ones that were found right.
 """
 
 from __future__ import annotations
@@ -25,7 +31,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.events import PeerSuspected, Repaired
-from nodecache.failures import PeerFailure
+from nodecache.failures import PeerFailure, PeerKind
 from nodecache.limits import Timeouts
 from nodecache.membership import Peer
 from nodecache.reference import Digest
@@ -34,6 +40,9 @@ from nodecache.sharing.ports import Cluster
 
 #: So many digests are remembered.
 _MOST: Final = 1024
+
+#: So many peers may fail to repair a blob before upstream alone is asked.
+_REPAIRERS: Final = 2
 
 #: CRC-32 of the 1 MiB blocks of a blob, by segment.
 Sums: TypeAlias = Mapping[int, tuple[int, ...]]
@@ -64,6 +73,7 @@ class _Case:
     began: float
     trust: Trust
     copies: list[_Copy]
+    failed: set[str] = attrs.field(factory=set)  # who repaired it wrongly
     from_peer: bool = False
     closed: bool = False
 
@@ -76,7 +86,7 @@ class Suspicions:
         cluster: Cluster,
         clock: IReactorTime,
         observe: Observe,
-        put_aside: Callable[[str], None],
+        put_aside: Callable[[str, PeerKind], None],
         timeouts: Timeouts,
     ) -> None:
         self._cluster = cluster
@@ -85,6 +95,7 @@ class Suspicions:
         self._put_aside = put_aside
         self._timeouts = timeouts
         self._cases: OrderedDict[Digest, _Case] = OrderedDict()
+        self._doubted: dict[str, float] = {}
         self._liars: dict[str, float] = {}
         self._telling: set[Deferred[None]] = set()
 
@@ -99,6 +110,20 @@ class Suspicions:
         case = self._case(digest)
         if case is not None:
             case.from_peer = True
+
+    def failed_repairers(self, digest: Digest) -> frozenset[str]:
+        """Peers whose bytes of ``digest``, found right as they said, were wrong."""
+        case = self._case(digest)
+        return frozenset() if case is None else frozenset(case.failed)
+
+    def repairs_alone(self, digest: Digest) -> bool:
+        """Whether a fill of ``digest`` that begins now takes every byte from upstream."""
+        trust = self.trust(digest)
+        if trust is not Trust.VERIFIED:
+            return trust is Trust.ALONE
+        view, failed = self._cluster.view(), self.failed_repairers(digest)
+        ranked = view.rank(f"{digest}/repair", 1 + len(failed))
+        return next(peer.id for peer in ranked if peer.id not in failed) == view.me.id
 
     def doubts(self, peer: str) -> bool:
         """Whether ``peer`` sent wrong bytes not long ago; a referral may still name it."""
@@ -125,8 +150,18 @@ class Suspicions:
         self._tell_repaired(digest, from_peer=deceived, outcome="wrong")
         case.copies.append(_Copy(senders, sums))
         case.closed = case.trust is Trust.ALONE or not deceived
-        case.trust, case.from_peer = Trust.ALONE, False
+        if not self._another_repairs(case, senders):
+            case.trust = Trust.ALONE
+        case.from_peer = False
         return not case.closed
+
+    def _another_repairs(self, case: _Case, senders: Senders) -> bool:
+        """After a wrong repair; whether another peer shall be asked for one."""
+        repairers = frozenset[str]().union(*senders.values())
+        if case.trust is Trust.ALONE or len(repairers) != 1 or len(case.failed) >= _REPAIRERS:
+            return False
+        case.failed |= repairers
+        return True
 
     def verified(self, digest: Digest, sums: Sums) -> None:
         """The bytes of a fill were right, and these are their checksums."""
@@ -138,7 +173,8 @@ class Suspicions:
         case.closed = True
         copies, case.copies = case.copies, []
         for peer, segments in sorted(self._differing(copies, sums).items()):
-            self._accuse(peer, digest, {each: sums[each] for each in sorted(segments)})
+            wrong = {each: sums[each] for each in sorted(segments)}
+            self._accuse(peer, digest, wrong, certain=peer in case.failed)
 
     def stop(self) -> None:
         """Tell nobody any more."""
@@ -175,10 +211,18 @@ class Suspicions:
                         found[peer].add(segment)
         return found
 
-    def _accuse(self, peer: str, digest: Digest, sums: dict[int, tuple[int, ...]]) -> None:
+    def _accuse(
+        self, peer: str, digest: Digest, sums: dict[int, tuple[int, ...]], *, certain: bool
+    ) -> None:
         there = self._cluster.view().get(peer)
-        self._liars[peer] = self._clock.seconds() + self._timeouts.peer_corrupt
-        self._put_aside(peer)
+        now, timeouts = self._clock.seconds(), self._timeouts
+        certain = certain or self._was_doubted(peer, now)
+        self._doubted.setdefault(peer, now)
+        while len(self._doubted) > _MOST:
+            del self._doubted[next(iter(self._doubted))]
+        pause = timeouts.peer_corrupt if certain else timeouts.peer_pause_last
+        self._liars[peer] = max(self._liars.get(peer, 0.0), now + pause)
+        self._put_aside(peer, PeerKind.CORRUPT if certain else PeerKind.DOUBTED)
         segments = ",".join(str(each) for each in sums)
         self._observe(
             PeerSuspected(peer=peer, whose="theirs", digest=str(digest), segments=segments)
@@ -187,6 +231,14 @@ class Suspicions:
             task = Deferred.fromCoroutine(self._tell(there, digest, sums))
             self._telling.add(task)
             task.addBoth(lambda _: self._telling.discard(task))
+
+    def _was_doubted(self, peer: str, now: float) -> bool:
+        """Whether ``peer`` sent wrong bytes earlier; all in one minute may have one cause."""
+        since = self._doubted.get(peer)
+        if since is not None and now - since >= self._timeouts.peer_corrupt:
+            del self._doubted[peer]
+            since = None
+        return since is not None and now - since >= self._timeouts.peer_pause_last
 
     async def _tell(self, peer: Peer, digest: Digest, sums: Sums) -> None:
         try:
