@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextvars
+import pathlib
+import platform
 import re
 from typing import Any
 
+import attrs
 import pytest
+import twisted
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
+import nodecache
 from nodecache import __version__, events
 from nodecache.events import Event
-from nodecache.metrics import Metrics
+from nodecache.metrics import Metrics, Readings, Threads
 from nodecache.metrics.room import DISTINCT, OTHER, Bounded
-from tests.strategies_events import one_of_each
+from nodecache.traces import CURRENT, Trace
+from tests.strategies_events import made_up, one_of_each
 
 
 def request(**fields: Any) -> events.RequestFinished:
@@ -35,11 +45,34 @@ def request(**fields: Any) -> events.RequestFinished:
     return events.RequestFinished(**{**given, **fields})
 
 
+READINGS = Readings(
+    ready=True,
+    busy=False,
+    bodies={"mirror": 3, "peer": 1},
+    connections={"mirror": 5, "peer": 2, "admin": 1},
+    threads={"disk": Threads(most=8, busy=2, waiting=4), "reactor": Threads(10, 0, 0)},
+    cap=100,
+    floor=20,
+    disk_size=1000,
+    disk_free=500,
+    inodes=50,
+    inodes_free=40,
+    pins=1,
+    peers={"live": 3, "aside": 1},
+    view=12345,
+)
+
+
+#: Of which everything is shown; the made-up pull of ``one_of_each`` is one that failed.
+ALL = (*one_of_each(), made_up(events.PullFinished, failed=0))
+
+
 class Counted:
     """Metrics that have seen ``seen``; values by name and labels."""
 
     def __init__(self, *seen: Event) -> None:
-        self.metrics = Metrics()
+        self.metrics = Metrics(images=2)
+        self.metrics.live.read = lambda: READINGS
         for event in seen:
             self.metrics.observe(event)
         self._text = self.metrics.render().decode()
@@ -133,12 +166,20 @@ def test_fetches_are_counted_from_begin_to_end() -> None:
         seconds=2,
         connections=1,
         resumes=0,
+        from_peers=4,
     )
-    seen = Counted(begun, begun, ended, events.FillResumed(digest="d", offset=1, reason="cut"))
+    other = attrs.evolve(begun, digest="another")
+    seen = Counted(begun, other, ended, events.FillResumed(digest="d", offset=1, reason="cut"))
     assert seen("nodecache_fills_active") == 1
     assert seen("nodecache_fills_total", outcome="stored") == 1
     assert seen("nodecache_fill_seconds_sum") == 2
     assert seen("nodecache_fill_resumes_total") == 1
+    assert seen("nodecache_fill_bytes_total", origin="peer") == 4
+    assert seen("nodecache_fill_bytes_total", origin="upstream") == 5
+
+
+def test_a_fetch_that_failed_before_it_was_told_as_begun_leaves_no_trace_among_the_active() -> None:
+    assert Counted(made_up(events.FillFinished))("nodecache_fills_active") == 0
 
 
 def test_bodies_passed_through_are_counted() -> None:
@@ -217,17 +258,21 @@ def test_pulls_are_counted_complete_or_failed() -> None:
             bytes=9,
             seconds=3,
             bytes_by_source={"disk": 9},
+            source="disk",
             failed=failed,
         )
 
     seen = Counted(pull(0), pull(0), pull(1))
     assert seen("nodecache_pulls_total", result="complete") == 2
     assert seen("nodecache_pulls_total", result="failed") == 1
-    assert seen("nodecache_pull_seconds_count") == 3
+    assert seen("nodecache_pull_seconds_count", source="disk") == 3
+    assert seen("nodecache_pull_bytes_total", source="disk") == 27
 
 
 def test_the_running_release_is_named() -> None:
-    assert Counted()("nodecache_build_info", version=__version__) == 1
+    labels = {"version": __version__, "python": platform.python_version()}
+    labels["twisted"] = twisted.version.public()
+    assert Counted()("nodecache_build_info", **labels) == 1
 
 
 def test_every_event_can_be_observed() -> None:
@@ -236,7 +281,7 @@ def test_every_event_can_be_observed() -> None:
 
 
 def test_names_follow_the_conventions_of_prometheus() -> None:
-    for family in Counted(*one_of_each()).families():
+    for family in Counted(*ALL).families():
         name = family.name
         if name.startswith("process_"):
             continue  # the client library's own
@@ -248,8 +293,8 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
 
 
 def test_every_metric_is_described_with_its_kind_and_labels() -> None:
-    described = {each.name: each for each in Metrics().describe()}
-    shown = {family.name: family for family in Counted(*one_of_each()).families()}
+    described = {each.name: each for each in Metrics(images=2).describe()}
+    shown = {family.name: family for family in Counted(*ALL).families()}
     ours = {name for name in shown if name.startswith("nodecache_")}
     assert {name.removesuffix("_total") for name in described} == ours
     for name, each in described.items():
@@ -293,3 +338,187 @@ def test_a_known_value_stays_known_when_the_limit_is_reached() -> None:
     label = Bounded(2)
     assert [label(value) for value in ("a", "b", "c", "a")] == ["a", "b", OTHER, "a"]
     assert DISTINCT >= 8
+
+
+# What was saved.
+
+
+def test_manifests_that_upstream_was_not_asked_for_are_counted_pulls_avoided() -> None:
+    manifest = {"kind": "manifest", "bytes": 10}
+    peer = {"peer": "n2", "mode": "may-fetch", "seconds": 0.1}
+    seen = Counted(
+        request(**manifest),
+        request(**manifest, source="flight"),
+        request(**manifest, source="stale"),
+        events.PeerAsked(**peer, what="manifest", outcome="hit"),
+        events.PeerAsked(**peer, what="manifest", outcome="fetched"),
+        # None of these would have been counted, or was avoided.
+        request(**manifest, method="HEAD"),
+        request(**manifest, source="fill"),
+        request(**manifest, source="none", status=404),
+        request(kind="blob"),
+        events.PeerAsked(**peer, what="manifest", outcome="absent"),
+        events.PeerAsked(**peer, what="tag", outcome="hit"),
+    )
+    assert seen("nodecache_counted_pulls_avoided_total") == 5
+
+
+def test_bytes_that_did_not_come_from_upstream_are_saved() -> None:
+    fill = {"outcome": "stored", "fetched": 100}
+    seen = Counted(
+        request(bytes=1),
+        request(bytes=10, source="flight"),
+        request(bytes=100, source="stale", kind="manifest"),
+        made_up(events.FillFinished, **fill, from_peers=1000),
+        # Not these.
+        request(bytes=5, source="fill"),
+        request(bytes=5, source="none", status=404),
+        made_up(events.FillFinished, outcome="kept", fetched=100, from_peers=5),
+    )
+    assert seen("nodecache_upstream_saved_bytes_total") == 1111
+
+
+# Names of images, where they are asked for.
+
+
+def pulled(name: str, **fields: Any) -> Event:
+    given = {"namespace": "docker.io", "requests": 4, "failed": 0, "bytes": 7}
+    return made_up(events.PullFinished, repository=name, **{**given, **fields})
+
+
+def test_images_are_no_label_unless_the_settings_say_so() -> None:
+    metrics = Metrics()
+    metrics.observe(pulled("library/alpine"))
+    assert b"alpine" not in metrics.render()
+    assert "nodecache_image_pulls_total" not in [each.name for each in metrics.describe()]
+
+
+def test_images_are_counted_by_name_up_to_a_bound() -> None:
+    """And what failed as a whole takes no place: a client could make up names."""
+    seen = Counted(
+        pulled("made/up", failed=4),
+        *(pulled(f"library/{name}") for name in ("a", "b", "c", "d", "a")),
+    )
+    by = "nodecache_image_pulls_total"
+    assert seen(by, image="docker.io/library/a") == 2
+    assert seen(by, image="docker.io/library/b") == 1
+    assert seen(by, image=OTHER) == 2
+    assert seen(by, image="docker.io/made/up") is None
+    assert seen("nodecache_image_bytes_total", image="docker.io/library/a") == 14
+
+
+# How the node is at the moment.
+
+
+def test_a_node_is_read_when_it_is_scraped() -> None:
+    seen = Counted()
+    assert seen("nodecache_ready") == 1
+    assert seen("nodecache_loop_busy") == 0
+    assert seen("nodecache_open_bodies", port="peer") == 1
+    assert seen("nodecache_connections", port="mirror") == 5
+    assert seen("nodecache_threads", pool="reactor") == 10
+    assert seen("nodecache_threads_busy", pool="disk") == 2
+    assert seen("nodecache_thread_jobs_waiting", pool="disk") == 4
+    assert seen("nodecache_cache_max_bytes") == 100
+    assert seen("nodecache_disk_floor_bytes") == 20
+    assert seen("nodecache_disk_free_bytes") == 500
+    assert seen("nodecache_peers", state="aside") == 1
+    assert seen("nodecache_peers_view_checksum") == 12345
+
+
+def test_what_is_not_known_of_a_node_is_not_shown_as_0() -> None:
+    assert b"nodecache_disk_free_bytes" not in Metrics().render()
+
+
+def test_how_late_the_reactor_is_is_a_histogram() -> None:
+    metrics = Metrics()
+    metrics.loop.lagged(0.003)
+    metrics.loop.lagged(-0.001)
+    metrics.loop.stood_still(60)
+    text = metrics.render().decode()
+    assert 'nodecache_loop_lag_seconds_bucket{le="0.001"} 1.0' in text
+    assert 'nodecache_loop_lag_seconds_bucket{le="0.005"} 2.0' in text
+    assert "nodecache_loop_stalls_total 1.0" in text
+    assert "nodecache_loop_stalled_seconds_total 60.0" in text
+
+
+def test_what_may_be_counted_is_there_from_the_start() -> None:
+    """A rate over a counter misses its first value, which for these is the one that matters."""
+    metrics = Metrics()
+    metrics.expect(["docker.io", "ghcr.io"])
+    text = metrics.render().decode()
+    for line in (
+        'nodecache_stale_total{namespace="ghcr.io"} 0.0',
+        'nodecache_corruptions_total{found_by="scrub",kind="blob"} 0.0',
+        'nodecache_peer_suspected_total{whose="theirs"} 0.0',
+        'nodecache_pulls_total{result="failed"} 0.0',
+    ):
+        assert line in text
+
+
+def test_every_place_where_corruption_is_found_is_shown_from_the_start() -> None:
+    """So that a new one is not forgotten."""
+    found = set()
+    for path in (pathlib.Path(nodecache.__file__).parent).rglob("*.py"):
+        found |= set(re.findall(r'found_by="(\w+)"', path.read_text()))
+    text = Metrics().render().decode()
+    assert found
+    for each in found:
+        assert f'nodecache_corruptions_total{{found_by="{each}"' in text, each
+
+
+# For a scraper that wants to know which request it was.
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+TRACE = "ab" * 16
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        (OPENMETRICS, True),
+        ("text/plain, application/openmetrics-text", True),
+        ("application/OpenMetrics-Text; version=0.0.1; q=0.75", True),
+        ("application/openmetrics-text;q=0", False),
+        ("text/plain;version=0.0.4", False),
+        ("*/*", False),
+        ("", False),
+        (";;,,=", False),
+    ],
+)
+def test_a_scraper_gets_the_format_that_it_asks_for(accept: str, openmetrics: bool) -> None:
+    body, kind = Metrics().answer(accept)
+    assert kind.startswith("application/openmetrics-text" if openmetrics else "text/plain")
+    assert body.endswith(b"# EOF\n") == openmetrics
+
+
+def test_values_lead_to_the_trace_that_they_come_from() -> None:
+    seen = Counted(request(trace_id=TRACE), made_up(events.PullFinished, trace_id=TRACE))
+
+    def inside() -> None:
+        CURRENT.set(Trace(TRACE, "1" * 16))
+        seen.metrics.observe(made_up(events.UpstreamAnswered))
+
+    contextvars.copy_context().run(inside)
+    body, _ = seen.metrics.answer(OPENMETRICS)
+    found = {
+        sample.name: sample.exemplar.labels
+        for family in openmetrics_families(body.decode())
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+    assert set(found) == {
+        "nodecache_request_seconds_bucket",
+        "nodecache_first_byte_seconds_bucket",
+        "nodecache_pull_seconds_bucket",
+        "nodecache_upstream_request_seconds_bucket",
+    }
+    assert all(labels == {"trace_id": TRACE} for labels in found.values())
+    assert b"trace_id" not in seen.metrics.render()
+
+
+def test_everything_can_be_said_in_both_formats() -> None:
+    seen = Counted(*one_of_each())
+    body, _ = seen.metrics.answer(OPENMETRICS)
+    plain = {family.name.removesuffix("_total") for family in seen.families()}
+    assert {family.name for family in openmetrics_families(body.decode())} == plain

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+
+import twisted
 from prometheus_client import CollectorRegistry
 
 from nodecache import __version__, events
@@ -11,19 +14,28 @@ from nodecache.metrics.room import Bounded, Room, Takers
 class Faults(Room):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
-        build = self._gauge("build_info", "1, by the running release.", ("version",))
-        build.labels(__version__).set(1)
+        build = self._gauge(
+            "build_info",
+            "1, by the running release and what it runs on.",
+            ("version", "python", "twisted"),
+        )
+        build.labels(__version__, platform.python_version(), twisted.version.public()).set(1)
         self._corrupt = self._counter(
             "corruptions_total", "Rotten bytes found and dropped.", ("kind", "found_by")
         )
         self._disk = self._counter("disk_failures_total", "Failed disk calls.", ("operation",))
         self._defects = self._counter("unexpected_total", "Defects of nodecache met.")
+        self._left_out = self._counter("log_lines_left_out_total", "Too many of their kind.")
         self._operation = Bounded()
+        for kind in ("blob", "manifest", "segment"):
+            for found_by in ("scan", "scrub", "read", "resume"):
+                self._corrupt.labels(kind, found_by)
 
     def takers(self) -> Takers:
         return {
             events.CorruptionFound: self._corruption,
             events.DiskFailed: self._disk_failed,
+            events.LeftOut: lambda event: self._left_out.inc(event.count),
             events.Unexpected: lambda _: self._defects.inc(),
         }
 

@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from nodecache import events
-from nodecache.metrics.room import OTHER, Bounded, Room, Takers
+from nodecache.metrics.room import OTHER, Bounded, Room, Takers, exemplar
 
 _UPSTREAM_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _FILL_SECONDS: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 1800)
@@ -17,8 +17,16 @@ class Fills(Room):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         self._going = self._gauge("fills_active", "Blobs being fetched now.")
+        self._digests: set[str] = set()
         self._count = self._counter("fills_total", "How fetches of blobs ended.", ("outcome",))
         self._seconds = self._histogram("fill_seconds", "Of a fetched blob.", _FILL_SECONDS)
+        self._bytes = self._counter(
+            "fill_bytes_total",
+            "Bytes that were fetched for blobs, from upstream or from peers.",
+            ("origin",),
+        )
+        for origin in ("upstream", "peer"):
+            self._bytes.labels(origin)
         self._resumes = self._counter("fill_resumes_total", "Bodies taken up again.")
         self._passed = self._counter(
             "passed_through_total", "Blobs sent without being stored.", ("outcome",)
@@ -29,16 +37,23 @@ class Fills(Room):
 
     def takers(self) -> Takers:
         return {
-            events.FillStarted: lambda _: self._going.inc(),
+            events.FillStarted: self._started,
             events.FillFinished: self._finished,
             events.FillResumed: lambda _: self._resumes.inc(),
             events.PassedThrough: self._pass,
         }
 
+    def _started(self, event: events.FillStarted) -> None:
+        self._digests.add(event.digest)
+        self._going.set(len(self._digests))
+
     def _finished(self, event: events.FillFinished) -> None:
-        self._going.dec()
+        self._digests.discard(event.digest)  # one that failed early was never told as started
+        self._going.set(len(self._digests))
         self._count.labels(event.outcome).inc()
-        self._seconds.observe(event.seconds)
+        self._seconds.observe(event.seconds, exemplar())
+        self._bytes.labels("peer").inc(event.from_peers)
+        self._bytes.labels("upstream").inc(max(0, event.fetched - event.from_peers))
 
     def _pass(self, event: events.PassedThrough) -> None:
         self._passed.labels(event.outcome).inc()
@@ -83,7 +98,7 @@ class Upstream(Room):
     def _answered(self, event: events.UpstreamAnswered) -> None:
         status = str(event.status) if 100 <= event.status <= 599 else OTHER
         self._count.labels(event.namespace, event.leg, event.method, status).inc()
-        self._seconds.labels(event.namespace, event.leg).observe(event.seconds)
+        self._seconds.labels(event.namespace, event.leg).observe(event.seconds, exemplar())
 
     def _failed(self, event: events.UpstreamFailed) -> None:
         self._failures.labels(event.namespace, event.leg, event.kind).inc()

@@ -46,6 +46,8 @@ class Peers(Room):
             "peer_repairs_total", "Blobs fetched again after that.", ("source", "outcome")
         )
         self._outcome = Bounded()
+        for whose in ("theirs", "ours"):
+            self._suspected.labels(whose)
 
     def takers(self) -> Takers:
         return {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import attrs
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from nodecache.events import Event
+from nodecache.traces import CURRENT
 
 #: Distinct values of a label whose values come from outside.
 DISTINCT: Final = 32
@@ -42,6 +43,14 @@ class Description:
     help: str
 
 
+def exemplar(trace_id: str | None = None) -> dict[str, str] | None:
+    """What leads from a value to its trace; that of the running request, if none is named."""
+    if trace_id is None:
+        trace = CURRENT.get()
+        trace_id = "" if trace is None else trace.trace_id
+    return {"trace_id": trace_id} if trace_id else None
+
+
 class Room:
     """A few metrics that belong together; ``described`` holds each of them."""
 
@@ -51,6 +60,9 @@ class Room:
 
     def takers(self) -> Takers:
         raise NotImplementedError
+
+    def expect(self, namespaces: Collection[str]) -> None:
+        """Show what may be counted for these upstreams as 0: a rate misses a first value."""
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         name = self._describe(name, "counter", text, labels)

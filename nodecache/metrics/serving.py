@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from nodecache import events
 from nodecache.events import Source
-from nodecache.metrics.room import OTHER, Room, Takers
+from nodecache.metrics.room import OTHER, Bounded, Room, Takers, exemplar
 
+_FIRST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _REQUEST_SECONDS: Final = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 120, 600)
 _PULL_SECONDS: Final = (0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _CACHED_KINDS: Final = ("blob", "manifest")
 _HITS: Final = frozenset({Source.DISK.value, Source.STALE.value})
+#: Answers for which nothing was asked upstream.
+_SPARED: Final = _HITS | {Source.FLIGHT.value}
 
 
 class Requests(Room):
@@ -32,7 +36,7 @@ class Requests(Room):
             "request_seconds", "From a request to the end of its answer.", _REQUEST_SECONDS, by
         )
         self._first = self._histogram(
-            "first_byte_seconds", "From a request to its first body byte.", _REQUEST_SECONDS, by
+            "first_byte_seconds", "From a request to its first body byte.", _FIRST_SECONDS, by
         )
         self._hits = self._counter(
             "cache_hits_total", "Answers from disk, stale ones among them.", ("kind",)
@@ -44,11 +48,21 @@ class Requests(Room):
             "pulls_total", "Images pulled by one client, as far as requests show.", ("result",)
         )
         self._pull_seconds = self._histogram(
-            "pull_seconds", "From the first request of a pull to its last.", _PULL_SECONDS
+            "pull_seconds",
+            "From the first request of a pull to its last, by where most bytes came from.",
+            _PULL_SECONDS,
+            ("source",),
+        )
+        self._pull_bytes = self._counter(
+            "pull_bytes_total",
+            "Body bytes of pulls, by where they came from; those that peers brought apart.",
+            ("source",),
         )
         for kind in _CACHED_KINDS:
             self._hits.labels(kind)
             self._misses.labels(kind)
+        for result in ("complete", "failed"):
+            self._pulls.labels(result)
 
     def takers(self) -> Takers:
         return {events.RequestFinished: self._request, events.PullFinished: self._pull}
@@ -58,9 +72,10 @@ class Requests(Room):
         self._count.labels(event.kind, method, event.source, str(event.status)).inc()
         self._ends.labels(event.kind, event.outcome).inc()
         self._bytes.labels(event.kind, event.source).inc(event.bytes)
-        self._seconds.labels(event.kind, event.source).observe(event.seconds)
+        by, trace = (event.kind, event.source), exemplar(event.trace_id)
+        self._seconds.labels(*by).observe(event.seconds, trace)
         if event.first_byte_seconds is not None:
-            self._first.labels(event.kind, event.source).observe(event.first_byte_seconds)
+            self._first.labels(*by).observe(event.first_byte_seconds, trace)
         if event.kind in _CACHED_KINDS:
             if event.source in _HITS:
                 self._hits.labels(event.kind).inc()
@@ -69,7 +84,72 @@ class Requests(Room):
 
     def _pull(self, event: events.PullFinished) -> None:
         self._pulls.labels("failed" if event.failed else "complete").inc()
-        self._pull_seconds.observe(event.seconds)
+        self._pull_seconds.labels(event.source).observe(event.seconds, exemplar(event.trace_id))
+        for source, count in event.bytes_by_source.items():
+            self._pull_bytes.labels(source).inc(count)
+
+
+class Saved(Room):
+    """What upstream was spared, as this node sees it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self._pulls = self._counter(
+            "counted_pulls_avoided_total",
+            "GETs of manifests, which registries count, that came from disk, from a fetch under"
+            " way or from a peer.",
+        )
+        self._bytes = self._counter(
+            "upstream_saved_bytes_total",
+            "Body bytes that came from disk, from a fetch under way or from peers.",
+        )
+
+    def takers(self) -> Takers:
+        return {
+            events.RequestFinished: self._request,
+            events.PeerAsked: self._asked,
+            events.FillFinished: self._filled,
+        }
+
+    def _request(self, event: events.RequestFinished) -> None:
+        if event.kind not in _CACHED_KINDS or event.source not in _SPARED:
+            return
+        self._bytes.inc(event.bytes)
+        if event.kind == "manifest" and event.method == "GET" and event.status < 300:
+            self._pulls.inc()
+
+    def _asked(self, event: events.PeerAsked) -> None:
+        if event.what == "manifest" and event.outcome in {"hit", "fetched"}:
+            self._pulls.inc()
+
+    def _filled(self, event: events.FillFinished) -> None:
+        if event.outcome == "stored":
+            self._bytes.inc(event.from_peers)
+
+
+class Images(Room):
+    """What was pulled, by image: only where the settings ask for it, since names are many."""
+
+    def __init__(self, registry: CollectorRegistry, most: int) -> None:
+        super().__init__(registry)
+        self._image = Bounded(most)
+        by = ("image",)
+        self._pulls = self._counter(
+            "image_pulls_total",
+            "Pulls, for the first images that were pulled; the rest are other.",
+            by,
+        )
+        self._bytes = self._counter("image_bytes_total", "Body bytes of these pulls.", by)
+
+    def takers(self) -> Takers:
+        return {events.PullFinished: self._pull}
+
+    def _pull(self, event: events.PullFinished) -> None:
+        if event.failed == event.requests:
+            return  # what a client makes up takes nobody's place
+        image = self._image(f"{event.namespace}/{event.repository}")
+        self._pulls.labels(image).inc()
+        self._bytes.labels(image).inc(event.bytes)
 
 
 class Cache(Room):
@@ -93,6 +173,10 @@ class Cache(Room):
         for kind in (*_CACHED_KINDS, "partial"):
             self._evictions.labels(kind)
             self._evicted.labels(kind)
+
+    def expect(self, namespaces: Collection[str]) -> None:
+        for namespace in namespaces:
+            self._stale.labels(namespace)
 
     def takers(self) -> Takers:
         return {

@@ -31,10 +31,9 @@ INDEX = b"nodecache\n\n/metrics  for Prometheus\n/healthz  alive\n/readyz   read
 class Exposition(Protocol):
     """What ``/metrics`` shows."""
 
-    @property
-    def content_type(self) -> str: ...
-
-    def render(self) -> bytes: ...
+    def answer(self, accept: str) -> tuple[bytes, str]:
+        """The body and its type, for a client that sent ``accept``."""
+        ...
 
 
 #: None when the node can serve, or why it can not.
@@ -63,7 +62,9 @@ class Admin:
         return request.reply(200, INDEX, TEXT)
 
     def _scrape(self, request: GuardedRequest) -> bytes:
-        return request.reply(200, self._metrics.render(), self._metrics.content_type)
+        accepts = request.requestHeaders.getRawHeaders(b"Accept", [])
+        body, kind = self._metrics.answer(b",".join(accepts).decode("latin-1"))
+        return request.reply(200, body, kind)
 
     def _alive(self, request: GuardedRequest) -> bytes:
         """Whoever reads this knows that the reactor turns."""
