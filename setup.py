@@ -36,6 +36,7 @@ DEV = [
     "ruff>=0.8",
     "tox>=4.20",
     "types-pyOpenSSL",
+    "types-PyYAML",
     "types-setuptools",
 ]
 
@@ -56,6 +57,7 @@ setup(
         "click>=8.2",
         "klein>=24.8",
         "prometheus-client>=0.20",
+        "PyYAML>=6.0.2",  # doctor reads the kubelet's configuration
         "rich>=13.7",
         "Twisted[tls]>=24.7",
     ],
