@@ -19,6 +19,7 @@ from nodecache.config import (
     Origin,
     Settings,
     SizeSetting,
+    Telemetry,
     UpstreamSettings,
     load,
     parse_listen,
@@ -82,6 +83,7 @@ def test_the_defaults_are_what_the_documents_promise() -> None:
         "log_format": "auto",
         "log_level": "info",
         "sole_registry": False,
+        "telemetry": Telemetry(),
         "limits": Limits(),
         "timeouts": Timeouts(),
     }

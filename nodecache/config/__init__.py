@@ -11,6 +11,7 @@ from nodecache.config.settings import (
     Origin,
     Settings,
     SizeSetting,
+    Telemetry,
     UpstreamSettings,
     parse_listen,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Origin",
     "Settings",
     "SizeSetting",
+    "Telemetry",
     "UpstreamSettings",
     "format_duration",
     "format_size",

@@ -21,7 +21,7 @@ from nodecache.config.values import shown
 from nodecache.failures import ConfigError
 
 PREFIX = "NODECACHE_"
-TABLES = ("upstreams", "limits", "timeouts")
+TABLES = ("upstreams", "limits", "timeouts", "telemetry")
 
 #: What Kubernetes sets in each pod for a Service called ``nodecache``.
 _INJECTED = re.compile(r"NODECACHE_(?:PORT(?:_[0-9]+_\w+)?|SERVICE_HOST|SERVICE_PORT(?:_\w+)?)")

@@ -10,6 +10,7 @@ from nodecache.config.keys import KEYS, UPSTREAM
 from nodecache.config.layers import Layers, read_document
 from nodecache.config.settings import Loaded, Origin, Settings
 from nodecache.config.tables import read_tuning
+from nodecache.config.telemetry import read_telemetry
 from nodecache.config.upstreams import read_upstreams
 
 
@@ -38,13 +39,15 @@ def load(
             values[key.name] = given.read(key.read)
     upstreams = read_upstreams(layers)
     tuning = read_tuning(layers.document)
+    told = read_telemetry(layers.document)
     settings = Settings(
         **values,
         upstreams=upstreams.upstreams,
         limits=tuning.limits,
         timeouts=tuning.timeouts,
         sole_registry=tuning.sole_registry,
-        origins={**origins, **tuning.origins},
+        telemetry=told.telemetry,
+        origins={**origins, **tuning.origins, **told.origins},
     )
     refuse_contradictions(settings, layers)
     warnings = [*layers.warnings(), *upstreams.warnings, *slow_answers(settings)]

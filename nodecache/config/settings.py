@@ -136,6 +136,18 @@ DEFAULT_MAX_PERCENT: Final = SizeSetting(percent=20)
 DEFAULT_MAX_BYTES: Final = 100 * GIB
 
 
+@attrs.frozen
+class Telemetry:
+    """``images`` are counted by name, 0 for none; spans go to the URL ``traces``.
+
+    ``traces_share`` is how many of the traces that begin here are sent, from 0 to 1.
+    """
+
+    images: int = 0
+    traces: str | None = None
+    traces_share: float = 1.0
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """All settings. ``origins`` says where each comes from, by the setting's name.
@@ -161,6 +173,7 @@ class Settings:
     log_format: str = "auto"
     log_level: str = "info"
     sole_registry: bool = False
+    telemetry: Telemetry = Telemetry()
     limits: Limits = attrs.field(factory=Limits)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     origins: Mapping[str, Origin] = attrs.field(factory=dict, eq=False, repr=False)
