@@ -24,18 +24,23 @@ def long_description() -> str:
 
 TEST = [
     "hypothesis>=6.100",
+    "kubernetes-validate>=1.34",
     "pytest>=8",
     "pytest-timeout>=2.3",
     "PyJWT>=2.8",
+    "PyYAML>=6.0",
 ]
 
 DEV = [
     *TEST,
+    "cyclonedx-bom>=5",
     "mypy>=1.13",
     "mypy-zope>=1.0.8",
+    "pip-tools>=7.4",
     "ruff>=0.8",
     "tox>=4.20",
     "types-pyOpenSSL",
+    "types-PyYAML",
     "types-PyYAML",
     "types-setuptools",
 ]
