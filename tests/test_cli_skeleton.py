@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 
@@ -97,7 +96,7 @@ def test_a_command_that_resembles_none_offers_none() -> None:
 def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
     def waits() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(group, "load", lambda _entry: waits)
     result = CliRunner().invoke(main, ["serve"])

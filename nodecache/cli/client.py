@@ -31,7 +31,12 @@ LINE: Final = 16 * 1024 * 1024
 #: The longest path that a Unix socket's address holds.
 SOCKET_PATH: Final = 107
 
-_START = "Start it with 'nodecache serve'"
+_START: Final = "Start it with 'nodecache serve'"
+_RELEASE: Final = "Is it of the same release as this command?"
+_GONE: Final = (
+    "the node went away before it was done",
+    "What it had done until then is kept: see its log, and try again.",
+)
 
 
 class Admin:
@@ -117,52 +122,42 @@ class Control:
         """
         connection = _OverUnix(self.path, self._silence)
         with closing(connection):
-            yield from self._lines(self._ask(connection, verb, document))
+            self._ask(connection, verb, document)
+            yield from self._lines(connection)
 
     def done(self, verb: str, document: Mapping[str, Any]) -> dict[str, Any]:
         """As ``run``, for who wants the last line alone."""
         return deque(self.run(verb, document), maxlen=1).pop()
 
-    def _ask(
-        self, connection: _OverUnix, verb: str, document: Mapping[str, Any]
-    ) -> http.client.HTTPResponse:
+    def _ask(self, connection: _OverUnix, verb: str, document: Mapping[str, Any]) -> None:
         body = json.dumps(document).encode()
         headers = {"Content-Type": "application/json"}
         try:
             connection.request("POST", f"/control/v1/{quote(verb)}", body, headers)
-            return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from None
 
-    def _lines(self, answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    def _lines(self, connection: _OverUnix) -> Iterator[dict[str, Any]]:
+        problem, next_step = _GONE
         try:
+            answer = connection.getresponse()
             while line := answer.readline(LINE):
                 told = _parsed(line)
-                if not isinstance(told, dict):
+                if not isinstance(told, dict) or "event" not in told:
+                    problem, next_step = f"the node answers {answer.status}", _RELEASE
                     break
-                if told.get("event") == "failed":
+                if told["event"] == "failed":
                     raise CommandError(str(told["problem"]), str(told.get("next", "")))
-                if told.get("event") != "alive":
+                if told["event"] != "alive":
                     yield told
-                if told.get("event") == "done":
+                if told["event"] == "done":
                     return
         except TimeoutError:
-            raise CommandError(
-                f"the node says nothing any more (for {self._silence:.0f} s)",
-                "It may be stopped, or its disk may hang: see 'nodecache status'.",
-                EXIT_UNREACHABLE,
-            ) from None
+            problem = f"the node says nothing any more (for {self._silence:.0f} s)"
+            next_step = "It may be stopped, or its disk may hang: see 'nodecache status'."
         except (OSError, http.client.HTTPException):
             pass
-        if answer.status != 200:
-            raise CommandError(
-                f"the node answers {answer.status}", "Is it of the same release as this command?"
-            )
-        raise CommandError(
-            "the node went away before it was done",
-            "What it had done until then is kept: see its log, and try again.",
-            EXIT_UNREACHABLE,
-        )
+        raise CommandError(problem, next_step, EXIT_UNREACHABLE)
 
     def _unreachable(self, error: Exception) -> CommandError:
         if isinstance(error, PermissionError):

@@ -32,6 +32,7 @@ from nodecache.service.listeners import Listener, open_listener
 from nodecache.service.neighbours import Neighbours
 from nodecache.service.policy import policy_of
 from nodecache.service.reload import changes, merged
+from nodecache.service.steering import Means, Steering
 from nodecache.service.surroundings import Surroundings
 from nodecache.service.watching import NodeWatch
 from nodecache.store import Store
@@ -78,6 +79,10 @@ class Node:
         self._fills = self._make_fills(around)
         self._cache = self._make_cache(around)
         self.mirror = self._make_mirror(around)
+        near = self._neighbours
+        self.steering = Steering(
+            Means(around, lambda: self.settings, store, self._fills, self._cache, near)
+        )
         self._watch = watch.over(self, store, self._fills, self._neighbours)
         self.admin = self._make_admin(around)
 
@@ -187,6 +192,7 @@ class Node:
         for setting, address, site in sites:
             listener = open_listener(self._reactor, setting, parse_listen(address), site)
             self._listeners[setting] = listener
+        self.steering.listen()
 
     def _peer_site(self, near: Neighbours) -> PeerSite:
         assert self._cache.owner is not None
@@ -280,6 +286,7 @@ class Node:
         began = self._reactor.seconds()
         self._observe(Stopping(reason=reason, bodies=len(self.mirror.active_bodies)))
         deadline = Deadline(began + self.settings.timeouts.drain)
+        await self.steering.stop()
         await self._close_listener("listen")
         aborted = await self._drain(deadline)
         self.mirror.abort_all()

@@ -1,0 +1,72 @@
+"""How the node is steered: the table of orders, and the socket over which they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from nodecache.body import Tools
+from nodecache.cache import Cache
+from nodecache.config import Settings
+from nodecache.events import SettingWarning
+from nodecache.fill import Fills
+from nodecache.service.control_socket import ControlSocket, open_control_socket
+from nodecache.service.neighbours import Neighbours
+from nodecache.service.surroundings import Surroundings
+from nodecache.steering import Verb
+from nodecache.store import Store
+from nodecache.web.control_site import ControlSite
+
+
+@attrs.frozen
+class Means:
+    """What orders work with. ``settings`` are those that hold now."""
+
+    around: Surroundings
+    settings: Callable[[], Settings]
+    store: Store
+    fills: Fills
+    cache: Cache
+    neighbours: Neighbours | None
+
+
+def verbs_of(means: Means) -> Iterable[Verb]:
+    """The table: a line for each order, or for each room that brings some."""
+    del means
+    return ()
+
+
+class Steering:
+    """``listen`` once the data folder is this node's; ``stop`` is owed."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        around, settings = means.around, means.settings()
+        tools = Tools(
+            clock=around.reactor, observe=around.observe, stall=settings.timeouts.client_stall
+        )
+        self.site = ControlSite(
+            verbs_of(means), tools, around.wall, settings.timeouts, settings.limits
+        )
+        self._socket: ControlSocket | None = None
+
+    def listen(self) -> None:
+        """A folder that takes no socket is told of, and no reason not to serve."""
+        around: Any = self._means.around
+        try:
+            self._socket = open_control_socket(
+                around.reactor, self._means.settings().data_dir, self.site
+            )
+        except OSError as error:
+            reason = error.strerror or str(error)
+            message = f"data_dir: no control socket there, so no orders to this node: {reason}"
+            around.observe(SettingWarning(message=message))
+
+    async def stop(self) -> None:
+        """Take no more orders, and give up those under way; idempotent."""
+        opened, self._socket = self._socket, None
+        if opened is not None:
+            await opened.close()
+        self.site.stop()
