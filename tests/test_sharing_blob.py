@@ -157,7 +157,7 @@ class Answers(SharingCase):
         self.give("d")
         self.cluster.ranks[f"{DIGEST}/0"] = ["d"]
         coming = self.fetch(0)
-        coming.deliver(lambda _: None)
+        coming.deliver(lambda _: None).addErrback(lambda _: None)  # stopped at the end
         self.cluster["d"].has.clear()
         self.cluster["a"].twists += [lambda _: Fetching(1.0)] * 200
         waiting = self.begin(1)
@@ -327,7 +327,7 @@ class Bodies(SharingCase):
         body = self.fetch()
         shape = (body.start, body.stop_at, body.total, body.ranged, body.peer)
         self.assertEqual(shape, (0, SEGMENT, len(DATA), True, "a"))
-        body.deliver(lambda _: None)
+        body.deliver(lambda _: None).addErrback(lambda _: None)
         body.pause()
         self.assertTrue(self.sender_of(body).paused)
         body.resume()
