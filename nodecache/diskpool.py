@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure as Reason
@@ -14,6 +15,15 @@ from nodecache.failures import StoreFailure
 from nodecache.seams import DiskPool
 
 T = TypeVar("T")
+
+
+@attrs.frozen
+class Load:
+    """``most`` threads there may be, ``busy`` of them work, ``waiting`` jobs have none yet."""
+
+    most: int
+    busy: int
+    waiting: int
 
 
 class ThreadDiskPool(DiskPool):
@@ -43,6 +53,12 @@ class ThreadDiskPool(DiskPool):
             await idle
         if self._threads.started and not self._threads.joined:
             self._threads.stop()
+
+    @property
+    def load(self) -> Load:
+        """Jobs that are done and whose result is not yet delivered count as waiting."""
+        busy = len(self._threads.working)
+        return Load(self._threads.max, busy, max(0, self._running - busy))
 
     def run(self, job: Callable[[], T]) -> Deferred[T]:
         if not self._open:

@@ -65,10 +65,10 @@ class Metrics:
         found = (each for room in self._rooms for each in room.described)
         return sorted(found, key=lambda each: each.name)
 
-    def expect(self, namespaces: Collection[str]) -> None:
-        """Show what may be counted for these upstreams as 0 from the start."""
+    def expect(self, namespaces: Collection[str], origins: Collection[str] = ()) -> None:
+        """Show what may be counted for these upstreams as 0 from the start, and all as up."""
         for room in self._rooms:
-            room.expect(namespaces)
+            room.expect(namespaces, origins)
 
     def observe(self, event: Event) -> None:
         """Events that count nothing are ignored."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -85,6 +86,13 @@ class Upstream(Room):
         self._tokens = self._counter("upstream_tokens_total", "Tokens fetched.", ("namespace",))
         self._up = self._gauge("upstream_up", "0 while an origin is not asked.", ("origin",))
         self._origin = Bounded()
+
+    def expect(self, namespaces: Collection[str], origins: Collection[str]) -> None:
+        for namespace in namespaces:
+            for leg in ("manifest", "blob"):
+                self._bytes.labels(namespace, leg)
+        for origin in origins:
+            self._up.labels(self._origin(origin)).set(1)
 
     def takers(self) -> Takers:
         return {

@@ -20,7 +20,7 @@ class Threads:
 
     most: int
     busy: int
-    waiting: int
+    waiting: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -68,8 +68,12 @@ class _Gauge:
     of: Callable[[Readings], Samples]
 
 
-def _pools(pick: Callable[[Threads], int]) -> Callable[[Readings], Samples]:
-    return lambda now: _each({name: pick(pool) for name, pool in now.threads.items()})
+def _pools(pick: Callable[[Threads], int | None]) -> Callable[[Readings], Samples]:
+    def samples(now: Readings) -> Samples:
+        found = {name: pick(pool) for name, pool in now.threads.items()}
+        return _each({name: value for name, value in found.items() if value is not None})
+
+    return samples
 
 
 _GAUGES: Final = (

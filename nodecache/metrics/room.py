@@ -61,7 +61,7 @@ class Room:
     def takers(self) -> Takers:
         raise NotImplementedError
 
-    def expect(self, namespaces: Collection[str]) -> None:
+    def expect(self, namespaces: Collection[str], origins: Collection[str]) -> None:
         """Show what may be counted for these upstreams as 0: a rate misses a first value."""
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:

@@ -174,7 +174,8 @@ class Cache(Room):
             self._evictions.labels(kind)
             self._evicted.labels(kind)
 
-    def expect(self, namespaces: Collection[str]) -> None:
+    def expect(self, namespaces: Collection[str], origins: Collection[str]) -> None:
+        del origins
         for namespace in namespaces:
             self._stale.labels(namespace)
 

@@ -30,19 +30,28 @@ FEW: Final = 3
 class LoopLag:
     """``busy`` tells of each change, ``thawed`` how long the process stood still, in seconds.
 
-    ``stop`` is owed.
+    ``lagged`` is told how late each tick came, in seconds. ``stop`` is owed.
     """
 
     def __init__(
-        self, clock: IReactorTime, busy: Callable[[bool], None], thawed: Callable[[float], None]
+        self,
+        clock: IReactorTime,
+        busy: Callable[[bool], None],
+        thawed: Callable[[float], None],
+        lagged: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._tell_busy = busy
         self._tell_thawed = thawed
+        self._tell_lag = lagged
         self._late: deque[bool] = deque(maxlen=WINDOW)
         self._busy = False
         self._call: IDelayedCall | None = None
         self._due = 0.0
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
 
     def start(self) -> None:
         """Begin to tick."""
@@ -58,6 +67,7 @@ class LoopLag:
     def _tick(self) -> None:
         lag = self._clock.seconds() - self._due
         self.start()
+        self._tell_lag(lag)
         if lag > FROZEN:
             self._late.clear()
             self._tell_thawed(lag)

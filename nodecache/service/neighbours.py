@@ -32,7 +32,6 @@ from nodecache.results import PeerRegistry
 from nodecache.seams import DiskPool
 from nodecache.segments import Spread, segment_count
 from nodecache.service.identity import Identity
-from nodecache.service.lag import LoopLag
 from nodecache.service.peer_table import PeerTable
 from nodecache.service.surroundings import Surroundings
 from nodecache.sharing.duties import Asking, Duties
@@ -65,7 +64,6 @@ class Neighbours:
         self._settings = settings
         self._secrets = identity.secrets
         self._around = around
-        self._lag = LoopLag(around.reactor, self._busy, self._thawed)
         self.membership = _membership(settings, identity.id)
         self.table = PeerTable(self.membership, around.reactor)
         self.peers = self._make_peers()
@@ -220,12 +218,13 @@ class Neighbours:
         """Look for the others."""
         self._discovery.first.addCallback(lambda _: self.peers.first_greeted())
         self._discovery.start()
-        self._lag.start()
 
-    def _busy(self, busy: bool) -> None:  # noqa: FBT001 - it is the whole message
+    def busy(self, busy: bool) -> None:  # noqa: FBT001 - it is the whole message
+        """Whether this node is slow: peers are told, and sent elsewhere."""
         self.membership.busy = self.admission.slow = busy
 
-    def _thawed(self, late: float) -> None:
+    def thawed(self, late: float) -> None:
+        """The process stood still for so long, in seconds."""
         self.membership.thawed(self._reactor.seconds(), late)
 
     def _put_aside(self, peer: str, kind: PeerKind = PeerKind.CORRUPT) -> None:
@@ -269,7 +268,6 @@ class Neighbours:
 
     def stop_asking(self) -> None:
         """Nothing new is asked of anybody; fills may end."""
-        self._lag.stop()
         self._discovery.stop()
         self.upstreams.stop()
         self.suspicions.stop()

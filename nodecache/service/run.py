@@ -49,7 +49,7 @@ class _Run:
         self._loaded = loaded
         self._read_again = read_again
         self._environ = environ
-        self._metrics = Metrics()
+        self._metrics = Metrics(loaded.settings.telemetry.images)
         settings = loaded.settings
         self._log = LogWriter(
             stream,
