@@ -31,6 +31,7 @@ class Entry:
 COMMANDS: Final[tuple[Entry, ...]] = (
     Entry("Run", "serve", "serve", "serve", "Start the mirror on this node."),
     Entry("Run", "node-config", "node_config", "node_config", "Point a runtime at the mirror."),
+    Entry("Run", "doctor", "doctor", "doctor", "Check this node: is the mirror used?"),
     Entry("Run", "completion", "completion", "completion", "Print the completion of a shell."),
 )
 

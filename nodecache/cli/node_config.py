@@ -10,6 +10,7 @@ import click
 
 from nodecache.cli import beside
 from nodecache.cli.nodefiles import Done, Outcome, Placed
+from nodecache.cli.params import VERSION, Parsed
 from nodecache.cli.problems import CommandError, fail
 from nodecache.failures import EXIT_UNUSABLE
 from nodecache.reference import DOCKER_HUB
@@ -20,11 +21,9 @@ from nodecache.runtimes.hosts_toml import DIAL_TIMEOUT, HostsPart, knows_dial_ti
 from nodecache.runtimes.names import (
     ANY_REGISTRY,
     DEFAULT_MIRROR,
-    Unusable,
     Version,
     parse_mirror,
     parse_registry,
-    parse_version,
 )
 from nodecache.runtimes.registries_conf import FILE_NAME, DropInPart
 
@@ -36,36 +35,10 @@ _DAEMON_JSON: Final = "/etc/docker/daemon.json"
 _NEWEST_KOPS: Final = "1.36"
 
 
-class _Parsed(click.ParamType[Any]):
-    """A value that one of our parsers reads."""
-
-    def __init__(self, name: str, read_value: Callable[[str], Any]) -> None:
-        self.name = name
-        self._read = read_value
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._read(value)
-        except Unusable as error:
-            self.fail(str(error), param, ctx)
-
-
-def _version(text: str) -> Version:
-    found = parse_version(text)
-    if found is None:
-        raise Unusable(f"{text!r} is no version: it is like 1.7.28")
-    return found
-
-
-_VERSION: Final = _Parsed("version", _version)
-
-
 def _mirror(command: F) -> F:
     return click.option(
         "--mirror",
-        type=_Parsed("url", parse_mirror),
+        type=Parsed("url", parse_mirror),
         metavar="URL",
         default=DEFAULT_MIRROR,
         show_default=True,
@@ -86,7 +59,7 @@ def _registries(command: F) -> F:
     return click.option(
         "--registry",
         "registries",
-        type=_Parsed("host", parse_registry),
+        type=Parsed("host", parse_registry),
         metavar="HOST",
         multiple=True,
         help="A registry to pull through the mirror; repeatable.  [docker.io]",
@@ -120,7 +93,7 @@ def node_config() -> None:
 @_registries
 @_any_registry
 @_mirror
-@click.option("--containerd-version", type=_VERSION, metavar="X.Y.Z", help="Its release.")
+@click.option("--containerd-version", type=VERSION, metavar="X.Y.Z", help="Its release.")
 @_action
 def containerd(
     *,
@@ -196,7 +169,7 @@ crio = _containers("crio", "Now: systemctl reload crio (SIGHUP). No container st
 
 
 @node_config.command(short_help="The part of a kops cluster's spec.")
-@click.option("--kops-version", type=_VERSION, metavar="X.Y", default=_NEWEST_KOPS)
+@click.option("--kops-version", type=VERSION, metavar="X.Y", default=_NEWEST_KOPS)
 @click.option(
     "--runtime",
     type=click.Choice([way.value for way in kops_spec.Way]),

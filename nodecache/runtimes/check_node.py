@@ -109,16 +109,18 @@ def check_upstreams(
     upstreams: tuple[UpstreamFacts, ...], node: NodeFacts, *, peers: bool
 ) -> Iterator[Finding]:
     """Each registry, asked from here, and as the node sees it. ``peers``: others may have it."""
+    if node.offline:
+        means = "Only what is cached, here or on peers, is served; runtimes ask for the rest."
+        yield note("offline", "upstream", "the node is told to be offline", means)
+        return
     for one in upstreams:
         if one.status is None:
-            rest = "peers and the cache still serve what they hold" if peers else "what is cached"
+            rest = "cache and peers serve what they hold" if peers else "what is cached is served"
             yield problem(
                 "upstream-unreachable",
                 "upstream",
                 f"{one.url} ({one.namespace}) can not be reached from here: {one.problem}",
-                f"What is not cached can not be pulled; {rest} is served."
-                if not peers
-                else f"What is not cached can not be pulled; {rest}.",
+                f"What is not cached can not be pulled; {rest}.",
                 "Look at DNS, the egress rules of the node and of the pod, and the proxy settings.",
             )
         elif one.status in {200, 401}:

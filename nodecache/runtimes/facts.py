@@ -81,13 +81,17 @@ class UpstreamFacts:
 
 @attrs.frozen
 class NodeFacts:
-    """What the admin port says. ``problem``: it could not be asked. ``down`` are origins' URLs."""
+    """What the admin port says. ``problem``: it could not be asked. ``down`` are origins.
+
+    ``offline``: its own setting keeps it from asking any upstream. ``peer_skews`` are
+    this clock less theirs, in seconds.
+    """
 
     admin: str
     problem: str = ""
     peers: Mapping[str, Any] | None = None
     down: tuple[str, ...] = ()
-    cache_bytes: int | None = None
+    offline: bool = False
     peer_skews: tuple[float, ...] = ()
 
 

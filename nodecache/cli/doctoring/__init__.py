@@ -1,0 +1,1 @@
+"""Gathers what ``nodecache doctor`` judges: files, processes, ports. Judging is ``runtimes``'s."""
