@@ -53,7 +53,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["nodecache", "nodecache.*"]),
-    package_data={"": ["py.typed", "*.html", "*.css"]},
+    package_data={"": ["py.typed", "*.css", "*.js"]},
     python_requires=">=3.11",
     # The oldest versions stand, exactly, in constraints-oldest.txt, and the
     # matrix runs on them.

@@ -9,35 +9,35 @@ and gives the data folder back.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred, DeferredList
 
-from nodecache import __version__
 from nodecache.cache import Cache
 from nodecache.config import Settings, parse_listen
 from nodecache.deadline import Deadline
 from nodecache.diskpool import ThreadDiskPool
-from nodecache.events import Reloaded, Started, Stopped, Stopping
+from nodecache.events import Reloaded, Stopped, Stopping
 from nodecache.fill import Fills
 from nodecache.membership import Peer
 from nodecache.reference import Digest, Repository
 from nodecache.seams import BlobSource
+from nodecache.service.gauges import Gauges
 from nodecache.service.ground import close_store, open_store, room_of
 from nodecache.service.identity import Identity, identify
 from nodecache.service.listeners import Listener, open_listener
 from nodecache.service.neighbours import Neighbours
 from nodecache.service.policy import policy_of
 from nodecache.service.reload import changes, merged
+from nodecache.service.started import started
 from nodecache.service.steering import Means, Steering
 from nodecache.service.surroundings import Surroundings
 from nodecache.service.watching import NodeWatch
 from nodecache.store import Store
 from nodecache.upstream import Upstreams
-from nodecache.web import AdminSite, MirrorSite, PeerSite, admin_site, peers_api, status_api
+from nodecache.web import AdminSite, MirrorSite, PeerSite, admin_site
 
 
 class Node:
@@ -80,11 +80,11 @@ class Node:
         self._cache = self._make_cache(around)
         self.mirror = self._make_mirror(around)
         near = self._neighbours
-        self.steering = Steering(
-            Means(around, lambda: self.settings, store, self._fills, self._cache, near)
-        )
+        means = Means(around, lambda: self.settings, store, self._fills, self._cache, near)
+        self.steering = Steering(means)
         self._watch = watch.over(self, store, self._fills, self._neighbours)
         self.admin = self._make_admin(around)
+        self._gauges = Gauges(self, around, pool, store, self._neighbours)
 
     def _make_fills(self, around: Surroundings) -> Fills:
         here = (self._store, self._pool, self._source, around.reactor, around.observe)
@@ -129,9 +129,7 @@ class Node:
 
     def _admin_parts(self) -> list[Callable[[Klein], None]]:
         """What is on the admin port beside metrics and health."""
-        near = self._neighbours
-        peers = [] if near is None else [peers_api(near.table.seen)]
-        return [status_api(self._watch), *peers]
+        return [*self._watch.admin_parts()]
 
     def _make_admin(self, around: Surroundings) -> AdminSite:
         return admin_site(
@@ -218,28 +216,11 @@ class Node:
         return () if self._neighbours is None else self._neighbours.live_peers()
 
     def _begin(self, scan_seconds: float) -> None:
-        self._tell_started(scan_seconds)
+        me = "" if self._neighbours is None else self._neighbours.membership.me.id
+        self._observe(started(self.settings, self._listeners, self._store, me, scan_seconds))
+        self._gauges.start()
         if self._neighbours is not None:
             self._neighbours.start()
-
-    def _tell_started(self, scan_seconds: float) -> None:
-        usage, near = self._store.usage(), self._neighbours
-        self._observe(
-            Started(
-                version=__version__,
-                listen=self._listeners["listen"].describe(),
-                admin=self._listeners["admin_listen"].describe(),
-                peers="" if near is None else f"{near.membership.me.id} of {self.settings.peers}",
-                data_dir=os.path.abspath(self.settings.data_dir),
-                upstreams=", ".join(
-                    f"{one.namespace}={one.url}" for one in self.settings.upstreams
-                ),
-                blobs=usage.blobs,
-                bytes=usage.bytes,
-                scan_seconds=scan_seconds,
-                unclean=self._store.unclean,
-            )
-        )
 
     def readiness(self) -> str | None:
         """Why the node is not ready; None when it is. Neither upstream nor a full disk counts."""
@@ -287,6 +268,7 @@ class Node:
         self._observe(Stopping(reason=reason, bodies=len(self.mirror.active_bodies)))
         deadline = Deadline(began + self.settings.timeouts.drain)
         await self.steering.stop()
+        self._gauges.stop()
         await self._close_listener("listen")
         aborted = await self._drain(deadline)
         self.mirror.abort_all()
@@ -305,8 +287,7 @@ class Node:
         self._observe(Stopped(aborted=aborted, seconds=self._reactor.seconds() - began))
 
     async def _close_listener(self, setting: str) -> None:
-        listener = self._listeners.get(setting)
-        if listener is not None:
+        if (listener := self._listeners.get(setting)) is not None:
             await listener.close()
 
     async def _drain(self, deadline: Deadline) -> int:

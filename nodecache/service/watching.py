@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, Self
 
 import attrs
+from klein import Klein
 
 from nodecache import __version__
 from nodecache.config import Settings, UpstreamSettings
-from nodecache.events import Event
+from nodecache.events import Event, FillFinished
 from nodecache.fill import Fills
 from nodecache.inflight import Flight
 from nodecache.service.neighbours import Neighbours
@@ -29,7 +30,14 @@ from nodecache.watching import (
     Window,
     documents,
 )
-from nodecache.web import MirrorSite, PeersSeenHere, PeerState
+from nodecache.web import (
+    MirrorSite,
+    PeersSeenHere,
+    PeerState,
+    peers_api,
+    status_api,
+    status_page,
+)
 from nodecache.web.under_way import under_way
 
 #: Ranges of a blob in flight that are shown; those closest together are merged.
@@ -79,6 +87,15 @@ class NodeWatch:
         """Remember, and tell on."""
         self._observe(event)
         self._watch.observe(event, self._clock.seconds())
+        if isinstance(event, FillFinished):
+            self._node.mirror.pulls.fetched(event)
+
+    def admin_parts(self) -> list[Callable[[Klein], None]]:
+        """For ``admin_site(more=...)``: the status page, and what stands behind it."""
+        if self._near is None:
+            return [status_page(self, None), status_api(self)]
+        seen = self._near.table.seen
+        return [status_page(self, seen), status_api(self), peers_api(seen)]
 
     # The documents.
 

@@ -146,8 +146,7 @@ def history(watch: Watch, window: Window, going: Sequence[Flow], at: float, now:
     """Sums by step, the oldest first; the last step is going on for ``elapsed_seconds``."""
     past = watch.history.past(window, now, going)
     values = {
-        series.value: [round(value) for value in values]
-        for series, values in past.values.items()
+        series.value: [round(value) for value in values] for series, values in past.values.items()
     }
     hits, misses = past.values[Series.HITS], past.values[Series.MISSES]
     counts = len(hits)
@@ -155,6 +154,7 @@ def history(watch: Watch, window: Window, going: Sequence[Flow], at: float, now:
         "window": window.value,
         "step_seconds": past.step,
         "elapsed_seconds": _rounded(past.elapsed),
+        "first_step": past.first,
         "starts_at": _rounded(at - past.elapsed - (counts - 1) * past.step),
         "bytes": {name: values[name] for name in values if name not in {"hits", "misses"}},
         "hits": values["hits"],

@@ -63,10 +63,12 @@ class Flow:
 class Past:
     """``values[series]`` are sums by step, the oldest first.
 
-    ``elapsed`` is how many seconds the last step has lasted so far.
+    ``elapsed`` is how many seconds the last step has lasted so far, ``first``
+    the number of the oldest step, by which the same step is known again.
     """
 
     step: float
+    first: int
     elapsed: float
     values: dict[Series, list[float]]
 
@@ -93,7 +95,7 @@ class History:
             _add(ring, flow, now)
         rows = ring.rows(now)
         values = {series: [row[at] for row in rows] for series, at in _COLUMN.items()}
-        return Past(ring.step, ring.elapsed(now), values)
+        return Past(ring.step, ring.first(now), ring.elapsed(now), values)
 
     def totals_with(self, going: Iterable[Flow]) -> dict[Series, float]:
         """As ``totals``, and what is going out as far as it came."""

@@ -44,6 +44,10 @@ class Ring:
         self._roll(now)
         return [row.tolist() for row in self._rows]
 
+    def first(self, now: float) -> int:
+        """The number of the oldest step: as many steps went by on the clock before it."""
+        return self._roll(now) - self.count + 1
+
     def elapsed(self, now: float) -> float:
         """Seconds of the step that is going on."""
         return now - int(now // self.step) * self.step

@@ -4,6 +4,7 @@ from nodecache.web.admin import AdminSite, admin_site
 from nodecache.web.api import BytesByRole, PeerRow, PeersSeenHere, PeerState, peers_api
 from nodecache.web.api_status import status_api
 from nodecache.web.mirror_site import MirrorSite
+from nodecache.web.page.site import status_page
 from nodecache.web.peer_site import PeerSite
 from nodecache.web.site import LISTEN_BACKLOG
 
@@ -19,4 +20,5 @@ __all__ = [
     "admin_site",
     "peers_api",
     "status_api",
+    "status_page",
 ]

@@ -51,12 +51,17 @@ class Admin:
         # klein's types know no request but its own.
         self.app.handle_errors(HTTPException)(self._nothing_here)  # type: ignore[arg-type]
         for path, answer in (
-            ("/", self._index),
             ("/metrics", self._scrape),
             ("/healthz", self._alive),
             ("/readyz", self._ready),
         ):
             self.app.route(path, methods=["GET"], endpoint=path)(answer)
+
+    def complete(self) -> Klein:
+        """The app, with an index at ``/`` where no status page was put there."""
+        if not any(rule.rule == "/" for rule in self.app.url_map.iter_rules()):
+            self.app.route("/", methods=["GET"], endpoint="/")(self._index)
+        return self.app
 
     def _index(self, request: GuardedRequest) -> bytes:
         return request.reply(200, INDEX, TEXT)
@@ -144,8 +149,8 @@ def admin_site(
     more: Iterable[Callable[[Klein], None]] = (),
 ) -> AdminSite:
     """A factory to listen with. ``more`` add routes (a status page, ``/api/v1/…``) to the app."""
-    app = Admin(metrics, readiness).app
+    admin = Admin(metrics, readiness)
     for add in more:
-        add(app)
+        add(admin.app)
     tools = Tools(clock=clock, observe=observe, stall=timeouts.client_stall)
-    return AdminSite(app, allowed_hosts, tools, wall, timeouts, limits)
+    return AdminSite(admin.complete(), allowed_hosts, tools, wall, timeouts, limits)

@@ -80,7 +80,7 @@ def peers_api(seen: Callable[[], PeersSeenHere]) -> Callable[[Klein], None]:
     """For ``admin_site(more=...)``: adds ``/api/v1/peers``."""
 
     def peers(request: GuardedRequest) -> bytes:
-        return request.reply(200, _dump(_view(seen())), JSON)
+        return request.reply(200, _dump(peers_view(seen())), JSON)
 
     def add(app: Klein) -> None:
         app.route("/api/v1/peers", methods=["GET"], endpoint="peers")(peers)
@@ -88,7 +88,8 @@ def peers_api(seen: Callable[[], PeersSeenHere]) -> Callable[[Klein], None]:
     return add
 
 
-def _view(seen: PeersSeenHere) -> dict[str, Any]:
+def peers_view(seen: PeersSeenHere) -> dict[str, Any]:
+    """The document."""
     live = sum(1 for peer in seen.peers if peer.state is PeerState.LIVE)
     return {
         "id": seen.id,
