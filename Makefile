@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # More options for the mirror (make run ARGS="--tag-ttl 5m") or for pytest.
 ARGS ?=
 
-.PHONY: run test unit cluster system-parts lint format types matrix docs clean
+.PHONY: run test unit cluster system-parts lint format types matrix docs image sbom lock kubernetes clean
 
 run: $(VENV)/run.stamp
 	@exec $(BIN)/nodecache serve --listen localhost:5000 --data-dir ./nodecache-data $(ARGS)
@@ -56,6 +56,39 @@ matrix: $(VENV)/dev.stamp
 # The generated parts of the documents.
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/render.py
+
+# The container image. DOCKER="docker -H ..." or "podman" for another builder, BUILD_ARGS for
+# another base or package index (see Dockerfile). arm64: docker buildx, as Dockerfile says.
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' nodecache/__init__.py)
+IMAGE ?= nodecache:$(VERSION)
+DOCKER ?= docker
+BUILD_ARGS ?=
+
+image:
+	$(DOCKER) build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+		--build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) $(BUILD_ARGS) .
+	@$(DOCKER) image inspect --format '{{.Size}}' $(IMAGE) | \
+		awk '{ printf "$(IMAGE): %.0f MB with its base\n", $$1 / 1e6 }'
+
+# What the image adds to its base, as CycloneDX: each distribution with its hashes.
+sbom: $(VENV)/dev.stamp
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements requirements.lock \
+		--output-reproducible --output-format JSON --output-file build/nodecache.cdx.json
+
+# Take the newest versions that setup.py allows into the image, with their hashes.
+LOCK := -m piptools compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+lock: $(VENV)/dev.stamp
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python $(LOCK) -o requirements.lock setup.py
+	echo "setuptools>=77" | CUSTOM_COMPILE_COMMAND="make lock" \
+		$(BIN)/python $(LOCK) -o requirements-build.lock -
+
+# The single file for those who do not use kustomize.
+kubernetes:
+	{ echo "# What kubectl apply -k k8s/base applies, for kubectl apply -f. Written by: make kubernetes"; \
+		kubectl kustomize k8s/base; } > k8s/rendered/nodecache.yaml
 
 clean:
 	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
