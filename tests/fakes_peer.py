@@ -37,6 +37,7 @@ from nodecache.peers.secrets import parse_secrets
 from nodecache.peerwire import codec, signing
 from nodecache.peerwire.answers import Absent, Bytes, Manifest
 from nodecache.peerwire.hello import Hello, Known
+from nodecache.peerwire.wishes import Fulfilment, Stage, encode_fulfilment
 from nodecache.reference import Digest
 from tests.fakes_peer_lies import LIES, NOTHING, Lie, Plan
 from tests.fakes_peer_wire import Connection
@@ -93,6 +94,7 @@ class LyingPeer(Factory):
         self.heard: list[Heard] = []
         self.suspected: list[tuple[Digest, dict[int, tuple[int, ...]]]] = []
         self.warmed: list[str] = []
+        self.fulfilment = Fulfilment(Stage.DONE)
         self.connections: set[Connection] = set()
         self.accepted = 0
         self._lies: list[_Told] = []
@@ -231,6 +233,7 @@ class LyingPeer(Factory):
             self.suspected.append(codec.decode_suspect(body))
         elif what == "warm":
             self.warmed.append("/".join(map(str, codec.decode_warm(body))))
+            return codec.encode_document(what, encode_fulfilment(self.fulfilment))
         elif what != "status":
             return codec.Encoded(404, {"Nodecache-Answer": "unclear"})
         return codec.encode_document(what, json.dumps({"is": what}).encode())

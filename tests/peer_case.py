@@ -23,6 +23,7 @@ from nodecache.peerwire.frames import Broken, Checked, Decoder, Ended, FrameEven
 from nodecache.peerwire.hello import Hello
 from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion, Mode
 from nodecache.peerwire.signing import Asked, proven, sign, signature_of
+from nodecache.peerwire.wishes import Fulfilment, Stage, Wish
 from nodecache.reference import Digest, Reference, Repository
 from nodecache.web import PeerSite
 from tests.fakes_admission import FakeAdmission
@@ -94,7 +95,8 @@ class PeerCase(LoopbackCase):
         self.peers = FakePeerRegistry()
         self.members = FakeMembers()
         self.secrets = [SECRET]
-        self.warmed: list[tuple[Repository, Reference, str]] = []
+        self.warmed: list[tuple[Wish, str]] = []
+        self.fulfilment = Fulfilment(Stage.FETCHING)
         self.admission = FakeAdmission()
         self.pool: Any = InlinePool()
         self.wall = WALL
@@ -115,8 +117,12 @@ class PeerCase(LoopbackCase):
             timeouts=self.timeouts,
             limits=self.limits,
             status=self.status,
-            warm=lambda *wish: self.warmed.append(wish),
+            warm=self.warm,
         )
+
+    def warm(self, wish: Wish, asker: str) -> Fulfilment:
+        self.warmed.append((wish, asker))
+        return self.fulfilment
 
     def status(self) -> dict[str, Any]:
         return {"blobs": 3}

@@ -283,7 +283,8 @@ def test_a_compressed_layer_has_its_type_and_no_digest_yet(tmp_path: pathlib.Pat
     files = saved(plain, "x:1")
     files[f"{0:064x}/layer.tar"] = gzip.compress(plain.layers[0])
     from_tar = source(tmp_path, tarred(files))
-    ((image,), _) = read_saved(from_tar, MOST), from_tar.close()
+    (image,) = read_saved(from_tar, MOST)
+    from_tar.close()
     assert image.layers[0].digest is None
     assert image.layers[0].media_type.endswith(".tar.gzip")
 
@@ -408,10 +409,10 @@ def test_what_is_exported_is_imported_again(
         found = images(source(folder, written(chosen, blobs, docker=docker)))
         assert [each.names for each in found] == [(name,) for name in names]
         assert [str(each.top.digest) for each in found] == [image.digest for image in wanted]
-        for each, image in zip(found, wanted, strict=True):
-            everything = {*each.blobs, *(document.digest for document in each.documents)}
+        for again, image in zip(found, wanted, strict=True):
+            everything = {*again.blobs, *(document.digest for document in again.documents)}
             assert {str(digest) for digest in everything} == set(image.blobs)
-            assert each.left_out == ()
+            assert again.left_out == ()
 
 
 def test_dockers_own_format_is_read_without_the_layout_too(tmp_path: pathlib.Path) -> None:

@@ -20,6 +20,7 @@ from nodecache.peerwire import codec, signing
 from nodecache.peerwire.answers import Absent, Bytes, Manifest
 from nodecache.peerwire.hello import Known
 from nodecache.peerwire.questions import ManifestQuestion, Mode
+from nodecache.peerwire.wishes import Fulfilment, Stage, Wish
 from nodecache.reference import Reference, Tag
 from tests.fakes_http import Gate
 from tests.fakes_peer import SECRET, digest_of
@@ -112,7 +113,9 @@ class QuestionTests(PeersCase):
         sums = {0: (1, 2), 7: (2**32 - 1,)}
         await self.peers.suspect(self.peer, DIGEST, sums)
         self.assertEqual(self.liar.suspected, [(DIGEST, sums)])
-        await self.peers.warm(self.peer, ALPINE, Tag("3"))
+        self.liar.fulfilment = Fulfilment(Stage.FAILED, 1, 2, "no such image")
+        told = await self.peers.warm(self.peer, Wish(ALPINE, Tag("3")))
+        self.assertEqual(told, self.liar.fulfilment)
         self.assertEqual(self.liar.warmed, ["docker.io/library/alpine/3"])
         self.assertEqual(await self.peers.status(self.peer), {"is": "status"})
 

@@ -17,6 +17,7 @@ from nodecache.membership import Address, Peer
 from nodecache.membership.membership import Membership
 from nodecache.peerwire.answers import Absent, Bytes, Manifest
 from nodecache.peerwire.questions import ManifestQuestion, Mode
+from nodecache.peerwire.wishes import Fulfilment, Stage, Wish
 from nodecache.reference import Reference, Tag
 from nodecache.web import PeerSite
 from tests.fakes_disk import InlinePool
@@ -93,7 +94,8 @@ class PeerContract:
 
     async def test_small_talk(self) -> None:
         await self.peers.suspect(self.peer, DIGEST, {0: (1, 2, 3)})
-        await self.peers.warm(self.peer, ALPINE, Tag("3"))
+        told = await self.peers.warm(self.peer, Wish(ALPINE, Tag("3"), job="1"))
+        self.assertEqual(told, Fulfilment(Stage.DONE))
         self.assertTrue(isinstance(await self.peers.status(self.peer), dict))
 
     async def test_strangers_are_told_apart(self) -> None:
@@ -167,7 +169,7 @@ class PeerSiteTests(PeerContract, PeersCase):
             timeouts=self.timeouts,
             limits=limits,
             status=lambda: {"is": "status"},
-            warm=lambda *_: None,
+            warm=lambda *_: Fulfilment(Stage.DONE),
         )
         port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.addCleanup(lambda: Deferred.fromCoroutine(self.close_site(port)))

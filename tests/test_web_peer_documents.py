@@ -26,6 +26,7 @@ from nodecache.peerwire.codec import (
 )
 from nodecache.peerwire.hello import Hello, Known
 from nodecache.peerwire.questions import ManifestQuestion, Mode
+from nodecache.peerwire.wishes import Fulfilment, Stage, Wish, decode_fulfilment, encode_wish
 from nodecache.reference import Reference, Tag
 from tests.fakes_peer_registry import Suspected
 from tests.fakes_registry import IMAGE, digest_of
@@ -193,10 +194,22 @@ class DocumentTests(PeerCase):
         self.assertEqual(reply.status, 200)
         self.assertEqual(self.peers.suspected, [Suspected(digest, sums, ASKER)])
 
-    async def test_a_wish_is_passed_on_with_who_has_it(self) -> None:
+    async def test_a_wish_is_passed_on_with_who_has_it_and_how_far_it_is_comes_back(self) -> None:
+        wish = Wish(ALPINE, LATEST, ("linux/arm64",), job="17")
+        self.fulfilment = Fulfilment(Stage.FETCHING, 3, 7)
+        reply = await self.answer(self.signed(WARM, "POST", encode_wish(wish)))
+        self.assertEqual(reply.status, 200)
+        self.assertEqual(self.warmed, [(wish, ASKER)])
+        self.assertEqual(decode_fulfilment(json.loads(reply.body)), self.fulfilment)
+
+    async def test_a_wish_of_an_older_release_names_an_image_and_no_more(self) -> None:
         reply = await self.answer(self.signed(WARM, "POST", encode_warm(ALPINE, LATEST)))
         self.assertEqual(reply.status, 200)
-        self.assertEqual(self.warmed, [(ALPINE, LATEST, ASKER)])
+        self.assertEqual(self.warmed, [(Wish(ALPINE, LATEST), ASKER)])
+
+    async def test_a_wish_that_is_none_is_not_passed_on(self) -> None:
+        reply = await self.answer(self.signed(WARM, "POST", b'{"ns": "docker.io"}'))
+        self.assertEqual((reply.status, self.warmed), (400, []))
 
     async def test_a_node_that_takes_no_wishes_says_so(self) -> None:
         self.site.desk._warm = None

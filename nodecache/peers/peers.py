@@ -24,7 +24,8 @@ from nodecache.peerwire.codec import WireFault
 from nodecache.peerwire.documents import MOST_SMALL
 from nodecache.peerwire.hello import Hello
 from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion
-from nodecache.reference import Digest, Reference, Repository
+from nodecache.peerwire.wishes import Fulfilment, Wish, decode_fulfilment, encode_wish
+from nodecache.reference import Digest
 from nodecache.seams import Observe, WallClock
 
 
@@ -236,12 +237,14 @@ class Peers:
         body = codec.encode_suspect(digest, sums)
         await self._document(peer, self._post("suspect", codec.SUSPECT, body, MOST_SMALL))
 
-    async def warm(
-        self, peer: Peer, repository: Repository, reference: Reference
-    ) -> dict[str, Any]:
-        """Ask ``peer`` to fetch an image; what it says of that."""
-        body = codec.encode_warm(repository, reference)
-        return await self._document(peer, self._post("warm", codec.WARM, body, MOST_SMALL))
+    async def warm(self, peer: Peer, wish: Wish) -> Fulfilment:
+        """Wish that ``peer`` fetches an image, or ask how far it is with that."""
+        began = self._books.now()
+        letter = self._post("warm", codec.WARM, encode_wish(wish), MOST_SMALL, blame=False)
+        try:
+            return decode_fulfilment(await self._document(peer, letter))
+        except WireFault as fault:
+            raise self._wrong(peer, "warm", "", began, str(fault)) from None
 
     async def status(self, peer: Peer) -> dict[str, Any]:
         """What ``peer`` says of itself."""

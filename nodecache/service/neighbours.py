@@ -42,6 +42,7 @@ from nodecache.sharing.upstreams import SharedUpstreams
 from nodecache.upstream import Upstreams
 from nodecache.web import PeerSite
 from nodecache.web.peer_ports import Status
+from nodecache.web.peer_warm import Warm
 
 #: Missing segments among which the next one is chosen (bench/simulate.py compares).
 WINDOW = 32
@@ -84,6 +85,8 @@ class Neighbours:
         )
         self._filling: Callable[[], int] = lambda: 1
         self.site: PeerSite | None = None
+        #: What becomes of the wishes of peers that this node fetches an image.
+        self.warm: Warm | None = None
 
     def _make_peers(self) -> Peers:
         return Peers(
@@ -196,6 +199,7 @@ class Neighbours:
             timeouts=self._settings.timeouts,
             limits=self._settings.limits,
             status=status,
+            warm=self.warm,
         )
         return self.site
 

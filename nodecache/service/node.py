@@ -80,7 +80,7 @@ class Node:
         self._cache = self._make_cache(around)
         self.mirror = self._make_mirror(around)
         near = self._neighbours
-        means = Means(around, lambda: self.settings, store, self._fills, self._cache, near)
+        means = Means(around, lambda: self.settings, store, self._fills, self._cache, near, pool)
         self.steering = Steering(means)
         self._watch = watch.over(self, store, self._fills, self._neighbours)
         self.admin = self._make_admin(around)

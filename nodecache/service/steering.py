@@ -12,7 +12,9 @@ from nodecache.cache import Cache
 from nodecache.config import Settings
 from nodecache.events import SettingWarning
 from nodecache.fill import Fills
+from nodecache.seams import DiskPool
 from nodecache.service.control_socket import ControlSocket, open_control_socket
+from nodecache.service.moving import Moved, Moving
 from nodecache.service.neighbours import Neighbours
 from nodecache.service.surroundings import Surroundings
 from nodecache.steering import Verb
@@ -30,6 +32,7 @@ class Means:
     fills: Fills
     cache: Cache
     neighbours: Neighbours | None
+    pool: DiskPool
 
 
 def verbs_of(means: Means) -> Iterable[Verb]:
@@ -38,17 +41,34 @@ def verbs_of(means: Means) -> Iterable[Verb]:
     return ()
 
 
+def _moved(means: Means) -> Moved:
+    return Moved(
+        around=means.around,
+        settings=means.settings,
+        pool=means.pool,
+        store=means.store,
+        fills=means.fills,
+        cache=means.cache,
+        neighbours=means.neighbours,
+    )
+
+
 class Steering:
     """``listen`` once the data folder is this node's; ``stop`` is owed."""
 
     def __init__(self, means: Means) -> None:
         self._means = means
         around, settings = means.around, means.settings()
+        self.moving = Moving(_moved(means))
         tools = Tools(
             clock=around.reactor, observe=around.observe, stall=settings.timeouts.client_stall
         )
         self.site = ControlSite(
-            verbs_of(means), tools, around.wall, settings.timeouts, settings.limits
+            (*verbs_of(means), *self.moving.verbs()),
+            tools,
+            around.wall,
+            settings.timeouts,
+            settings.limits,
         )
         self._socket: ControlSocket | None = None
 
@@ -70,3 +90,4 @@ class Steering:
         if opened is not None:
             await opened.close()
         self.site.stop()
+        await self.moving.stop()

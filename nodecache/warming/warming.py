@@ -141,8 +141,7 @@ class Warming:
         except FirstError as first:
             for each in work:
                 each.cancel()
-            failure = first.subFailure.value
-            raise failure from None
+            first.subFailure.raiseException()
         return sum(missing.values())
 
     async def _in_turn(

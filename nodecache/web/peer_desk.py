@@ -24,7 +24,6 @@ from nodecache.peerwire.codec import (
     decode_hello,
     decode_manifest,
     decode_suspect,
-    decode_warm,
     encode_answer,
     encode_document,
     encode_hello,
@@ -38,8 +37,9 @@ from nodecache.results import PeerRegistry
 from nodecache.seams import Observe
 from nodecache.web.peer_exchange import PeerExchange
 from nodecache.web.peer_lending import SOON, Lending
-from nodecache.web.peer_ports import Lent, Members, Question, Status, Warm
+from nodecache.web.peer_ports import Lent, Members, Question, Status
 from nodecache.web.peer_searches import Searches
+from nodecache.web.peer_warm import Warm, answer_wish
 
 #: Seconds. When to look again at a node that is stopping.
 LATER: Final = 1.0
@@ -178,13 +178,12 @@ class Desk:
         return encode_document("status", encode_object(self._status()))
 
     async def _fetch_image(self, question: Question, exchange: PeerExchange) -> Encoded:
-        repository, reference = decode_warm(question.body)
         if self._warm is None:
             exchange.failed("denied", "this node fetches nothing on a wish")
             return complaint(404, "nothing", "this node fetches nothing on a wish")
-        self._warm(repository, reference, question.asker)
+        answer = answer_wish(self._warm, question.body, question.asker)
         exchange.outcome = "hit"
-        return encode_document("warm")
+        return answer
 
 
 def _where(hello: Hello, host: str) -> Address | None:

@@ -11,7 +11,6 @@ from nodecache.byteranges import Span
 from nodecache.membership import Address, Peer
 from nodecache.peerwire.answers import Bytes
 from nodecache.peerwire.hello import Hello
-from nodecache.reference import Reference, Repository
 from nodecache.results import Loan
 from nodecache.web.peer_line import Pass
 
@@ -34,8 +33,6 @@ class Members(Protocol):
     def hello(self, now: float, /) -> Hello: ...
 
 
-#: The wish of a peer that this node fetches an image; the peer's id comes last.
-Warm: TypeAlias = Callable[[Repository, Reference, str], None]
 #: What ``status`` shows; JSON can hold it.
 Status: TypeAlias = Callable[[], dict[str, Any]]
 #: All secrets that are accepted, as of now.

@@ -33,8 +33,9 @@ from nodecache.web.exchange import client_name
 from nodecache.web.peer_desk import Desk
 from nodecache.web.peer_exchange import PeerExchange
 from nodecache.web.peer_lending import Lending
-from nodecache.web.peer_ports import Lent, Members, Secrets, Status, Warm
+from nodecache.web.peer_ports import Lent, Members, Secrets, Status
 from nodecache.web.peer_request import PeerRequest
+from nodecache.web.peer_warm import Warm
 from nodecache.web.site import GuardedSite
 
 #: Bytes of bodies that are held before it is known who sent them: of all requests

@@ -1,0 +1,142 @@
+"""Images moved by order: fetched ahead, imported, exported; and what peers wish."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+
+from nodecache.cache import Cache, Platform
+from nodecache.cache.placing import Placing
+from nodecache.config import Settings
+from nodecache.fill import Fills
+from nodecache.membership import Peer
+from nodecache.reference import Repository
+from nodecache.seams import DiskPool
+from nodecache.service.neighbours import Neighbours
+from nodecache.service.surroundings import Surroundings
+from nodecache.steering import Verb
+from nodecache.steering.exporting import Exporting, ExportPorts
+from nodecache.steering.importing import Importing, ImportPorts
+from nodecache.steering.lasting import Lasting
+from nodecache.steering.warm import WarmingByOrder, WarmPorts
+from nodecache.store import Store
+from nodecache.warming import Ports, Warming, Wishes
+
+
+def own_platform() -> str:
+    """That of the images which this machine runs."""
+    own = Platform.of_machine(platform.machine())
+    return f"{own.os}/{own.architecture}"
+
+
+@attrs.frozen
+class Moved:
+    """What images are moved with. ``settings`` are those that hold now."""
+
+    around: Surroundings
+    settings: Callable[[], Settings]
+    pool: DiskPool
+    store: Store
+    fills: Fills
+    cache: Cache
+    neighbours: Neighbours | None
+
+    def known(self) -> Sequence[str]:
+        """The namespaces of this node, in their order."""
+        return [one.namespace for one in self.settings().upstreams]
+
+    def permit(self, name: str, namespace: str) -> Repository:
+        """Raises UnknownNamespace, NameDenied."""
+        return self.cache.repository(name, namespace)
+
+    def cap(self) -> int:
+        """Bytes that the cache may hold."""
+        return self.store.usage().cap
+
+    def live(self) -> tuple[Peer, ...]:
+        """The other nodes that may be asked."""
+        return () if self.neighbours is None else self.neighbours.live_peers()
+
+
+class Moving:
+    """``verbs`` are its orders; ``stop`` is owed."""
+
+    def __init__(self, moved: Moved) -> None:
+        self._moved = moved
+        settings = moved.settings()
+        self._lasting = Lasting()
+        self._ports = Ports(moved.cache, moved.fills, moved.store, moved.around.reactor)
+        self._warming = Warming(self._ports, settings.limits, settings.timeouts)
+        self._wishes = Wishes(
+            self._warming,
+            settings.limits.peer_warms,
+            permit=lambda repository: moved.permit(repository.name, repository.namespace),
+            platform=own_platform,
+            cap=moved.cap,
+            offline=lambda: moved.settings().offline,
+        )
+        if moved.neighbours is not None:
+            moved.neighbours.warm = self._wishes.wish
+
+    def verbs(self) -> Iterable[Verb]:
+        """The orders."""
+        return (self._warm().verb(), self._import().verb(), self._export().verb())
+
+    def _warm(self) -> WarmingByOrder:
+        moved, near = self._moved, self._moved.neighbours
+        return WarmingByOrder(
+            WarmPorts(
+                warming=self._warming,
+                clock=moved.around.reactor,
+                limits=moved.settings().limits,
+                known=moved.known,
+                permit=moved.permit,
+                platform=own_platform,
+                cap=moved.cap,
+                peers=None if near is None else near.peers,
+                live=moved.live,
+            )
+        )
+
+    def _import(self) -> Importing:
+        moved = self._moved
+        placing = Placing(moved.store, moved.fills, moved.pool, moved.around.wall)
+        return Importing(
+            ImportPorts(
+                placing=placing,
+                store=moved.store,
+                pool=moved.pool,
+                reactor=moved.around.reactor,
+                data_dir=lambda: moved.settings().data_dir,
+                known=moved.known,
+                permit=moved.permit,
+                cap=moved.cap,
+                manifest_bytes=moved.settings().limits.manifest_bytes,
+            ),
+            self._lasting,
+        )
+
+    def _export(self) -> Exporting:
+        moved, settings = self._moved, self._moved.settings()
+        return Exporting(
+            ExportPorts(
+                warming=self._warming,
+                shelf=moved.store,
+                ports=self._ports,
+                pool=moved.pool,
+                reactor=moved.around.reactor,
+                limits=settings.limits,
+                timeouts=settings.timeouts,
+                known=moved.known,
+                permit=moved.permit,
+                platform=own_platform,
+            ),
+            self._lasting,
+        )
+
+    async def stop(self) -> None:
+        """Returns when nothing is under way that works with the store."""
+        self._wishes.stop()
+        await self._lasting.idle()
