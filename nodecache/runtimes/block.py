@@ -42,6 +42,11 @@ def wrap(body: str) -> str:
     )
 
 
+def append(text: str, body: str) -> str:
+    """``body``, wrapped, at the end of ``text``, on a line of its own."""
+    return (text if not text or text.endswith("\n") else f"{text}\n") + wrap(body)
+
+
 def _sum(body: str) -> str:
     return f"{zlib.crc32(body.encode()):08x}"
 

@@ -63,7 +63,7 @@ class HostsPart:
         """The file with our host before all others, which are kept. Raises Unusable."""
         others = block.cut(text or "").rest
         if not others.strip():
-            return others + block.wrap(self._server() + self._host())
+            return block.append(others, self._server() + self._host())
         there = parse(others)
         for place, host in enumerate(there.hosts):
             if same_url(host.url, self.mirror):

@@ -91,7 +91,7 @@ class DropInPart:
     def merge(self, text: str | None) -> str:
         """The file with our part, and what else a person wrote into it. Raises Unusable."""
         rest = block.cut(text or "").rest
-        merged = rest + block.wrap("\n".join(self._table(one) for one in self.registries))
+        merged = block.append(rest, "\n".join(self._table(one) for one in self.registries))
         if {one.prefix for one in parse(rest)} & set(self.registries):
             raise Unusable("names one of the registries outside of nodecache's part")
         parse(merged)
