@@ -4,6 +4,7 @@ Theory of operation. Rooms, each with one question to answer::
 
     gate          may upstream be asked about this, now?
     entries       what do tags mean, on disk and in memory?
+    keeping       what does the administrator change about that?
     manifests     where is the manifest of this digest?
     checks        one look upstream for what a tag means
     tags          is the tag's meaning fresh, and what is served if not?
@@ -43,6 +44,7 @@ from nodecache.cache.completeness import Completeness
 from nodecache.cache.entries import Entries
 from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hints import SizeHints
+from nodecache.cache.keeping import Keeping
 from nodecache.cache.listings import Listings
 from nodecache.cache.manifests import Manifests, manifest_result
 from nodecache.cache.memories import Memories
@@ -111,6 +113,8 @@ class Cache(Registry):
         )
         self._blobs = Blobs(tools, self._gate, hints, self._manifests.is_here)
         self._listings = Listings(tools, self._gate)
+        #: What the node's administrator does to tags and manifests.
+        self.keeping = Keeping(tools, self._entries, self._manifests, self._gate)
         #: What this node does for its peers, where it has any.
         self.owner: Owner | None = None
         if sharing is not None:

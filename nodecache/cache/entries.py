@@ -10,9 +10,11 @@ take stays in memory as well, and upstream is not asked more often for that.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
+from twisted.internet.defer import CancelledError
 
 from nodecache.cache.lenient import if_possible
 from nodecache.cache.ports import Shelves
@@ -22,6 +24,7 @@ from nodecache.seams import Observe, WallClock
 from nodecache.singleflight import SingleFlight
 
 TagKey: TypeAlias = tuple[Repository, Tag]
+T = TypeVar("T")
 
 
 class Entries:
@@ -69,6 +72,31 @@ class Entries:
         while len(self._waiting) > self._most:
             self._waiting.popitem(last=False)
         await self._settle(key)
+
+    async def alone(self, key: TagKey, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do ``work`` on the file of a tag while nobody else writes it; what waits is written then.
+
+        Raises what ``work`` does. Cancelling does not stop it.
+        """
+        found: list[T] = []
+
+        async def both() -> None:
+            found.append(await work())
+            await self._write(key)
+
+        while key in self._writers:
+            try:
+                await self._writers.run(key, both)
+            except CancelledError:
+                raise
+            except Exception:  # noqa: S112 -- another's, who is told of it
+                continue
+        await self._writers.run(key, both)
+        return found[0]
+
+    def forget(self, key: TagKey) -> None:
+        """What waits of a tag is not wanted any more."""
+        self._waiting.pop(key, None)
 
     async def settle(self, digest: Digest) -> None:
         """The manifest ``digest`` is on disk now: so may be the entries that wait for it."""

@@ -183,6 +183,10 @@ class Manifests:
         await self._entries.settle(fetched.digest)
         return known
 
+    def forget(self, digest: Digest) -> None:
+        """It goes from memory; who drops it from the disk does that first."""
+        self._hot.drop(digest)
+
     def _learn(self, manifest: StoredManifest) -> Known:
         known = Known(manifest, named(manifest.body))
         self._hints.learn_from(known.named)

@@ -106,7 +106,7 @@ class CorruptionFound(Event):
     level: ClassVar[Level] = Level.ERROR
     kind: str  # blob, manifest, segment
     digest: str
-    found_by: str  # scan, scrub, read, resume
+    found_by: str  # scan, scrub, read, resume, verify
 
 
 @attrs.frozen(kw_only=True)

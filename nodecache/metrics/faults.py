@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import platform
+from typing import Final
 
 import twisted
 from prometheus_client import CollectorRegistry
 
 from nodecache import __version__, events
 from nodecache.metrics.room import Bounded, Room, Takers
+
+
+#: What is shown as never failed; a rate misses the first value of what begins later.
+OPERATIONS: Final = (
+    "begin a blob",
+    "check",
+    "close a partial",
+    "evict",
+    "fill",
+    "marker",
+    "open a blob",
+    "read a listing",
+    "read a manifest",
+    "read a tag",
+    "recover",
+    "scan",
+    "scrub",
+    "send",
+    "write a listing",
+    "write a manifest",
+    "write a tag",
+)
 
 
 class Faults(Room):
@@ -27,8 +50,10 @@ class Faults(Room):
         self._defects = self._counter("unexpected_total", "Defects of nodecache met.")
         self._left_out = self._counter("log_lines_left_out_total", "Too many of their kind.")
         self._operation = Bounded()
+        for operation in OPERATIONS:
+            self._disk.labels(self._operation(operation))
         for kind in ("blob", "manifest", "segment"):
-            for found_by in ("scan", "scrub", "read", "resume"):
+            for found_by in ("scan", "scrub", "read", "resume", "verify"):
                 self._corrupt.labels(kind, found_by)
 
     def takers(self) -> Takers:

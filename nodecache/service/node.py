@@ -24,6 +24,7 @@ from nodecache.fill import Fills
 from nodecache.membership import Peer
 from nodecache.reference import Digest, Repository
 from nodecache.seams import BlobSource
+from nodecache.service.cluster_view import summary
 from nodecache.service.gauges import Gauges
 from nodecache.service.ground import close_store, open_store, room_of
 from nodecache.service.identity import Identity, identify
@@ -129,7 +130,7 @@ class Node:
 
     def _admin_parts(self) -> list[Callable[[Klein], None]]:
         """What is on the admin port beside metrics and health."""
-        return [*self._watch.admin_parts()]
+        return [*self._watch.admin_parts(), self.steering.admin_part(self._status)]
 
     def _make_admin(self, around: Surroundings) -> AdminSite:
         return admin_site(
@@ -198,9 +199,8 @@ class Node:
 
     def _status(self) -> dict[str, Any]:
         """What peers may know of this node."""
-        assert self._neighbours is not None
-        usage = self._store.usage()
-        return {**self._neighbours.status(), "blobs": usage.blobs, "bytes": usage.bytes}
+        near = {} if self._neighbours is None else self._neighbours.status()
+        return {**near, **summary(self._watch.status())}
 
     @property
     def mirror_port(self) -> int:
@@ -267,9 +267,9 @@ class Node:
         began = self._reactor.seconds()
         self._observe(Stopping(reason=reason, bodies=len(self.mirror.active_bodies)))
         deadline = Deadline(began + self.settings.timeouts.drain)
+        await self._close_listener("listen")
         await self.steering.stop()
         self._gauges.stop()
-        await self._close_listener("listen")
         aborted = await self._drain(deadline)
         self.mirror.abort_all()
         if self._neighbours is not None:

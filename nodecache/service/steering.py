@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import attrs
+from klein import Klein
 
 from nodecache.body import Tools
 from nodecache.cache import Cache
@@ -13,12 +14,15 @@ from nodecache.config import Settings
 from nodecache.events import SettingWarning
 from nodecache.fill import Fills
 from nodecache.seams import DiskPool
+from nodecache.service.cluster_view import ClusterView
 from nodecache.service.control_socket import ControlSocket, open_control_socket
+from nodecache.service.images import Images
 from nodecache.service.moving import Moved, Moving
 from nodecache.service.neighbours import Neighbours
 from nodecache.service.surroundings import Surroundings
 from nodecache.steering import Verb
 from nodecache.store import Store
+from nodecache.web.api_images import images_api
 from nodecache.web.control_site import ControlSite
 
 
@@ -33,12 +37,6 @@ class Means:
     cache: Cache
     neighbours: Neighbours | None
     pool: DiskPool
-
-
-def verbs_of(means: Means) -> Iterable[Verb]:
-    """The table: a line for each order, or for each room that brings some."""
-    del means
-    return ()
 
 
 def _moved(means: Means) -> Moved:
@@ -60,17 +58,25 @@ class Steering:
         self._means = means
         around, settings = means.around, means.settings()
         self.moving = Moving(_moved(means))
+        here = (means.around, means.settings, means.store, means.fills, means.cache)
+        self.images = Images(*here, means.neighbours)
+        #: The table: a line for each room that brings orders.
+        verbs: tuple[Verb, ...] = (
+            *self.images.orders,
+            *self.moving.verbs(),
+        )
         tools = Tools(
             clock=around.reactor, observe=around.observe, stall=settings.timeouts.client_stall
         )
-        self.site = ControlSite(
-            (*verbs_of(means), *self.moving.verbs()),
-            tools,
-            around.wall,
-            settings.timeouts,
-            settings.limits,
-        )
+        self.site = ControlSite(verbs, tools, around.wall, settings.timeouts, settings.limits)
         self._socket: ControlSocket | None = None
+
+    def admin_part(self, status: Callable[[], dict[str, Any]]) -> Callable[[Klein], None]:
+        """What the admin port shows; ``status`` is what peers are told of this node."""
+        means = self._means
+        timeouts, reactor = means.settings().timeouts, means.around.reactor
+        cluster = ClusterView(means.neighbours, status, timeouts, reactor)
+        return images_api(self.images.looking, cluster.document)
 
     def listen(self) -> None:
         """A folder that takes no socket is told of, and no reason not to serve."""

@@ -45,14 +45,14 @@ class Manifests:
         self._room = room
         self._accounts = room.accounts
 
-    async def read(self, digest: Digest) -> StoredManifest | None:
-        """See ``Store.read_manifest``."""
+    async def read(self, digest: Digest, *, use: bool = True) -> StoredManifest | None:
+        """See ``Store.read_manifest``; ``use``: that is a use of it."""
         key = key_of(Kind.MANIFEST, digest)
         if not self._accounts.has(key):
             return None
         self._accounts.pin(key)
         try:
-            touch = self._accounts.used(key)
+            touch = self._accounts.used(key) if use else None
             found = await self._ground.pool.run(lambda: self._read(digest, touch))
         finally:
             self._accounts.unpin(key)

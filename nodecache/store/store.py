@@ -19,6 +19,7 @@ from nodecache.reference import Digest, Repository, Tag
 from nodecache.seams import DiskPool, Observe, WallClock
 from nodecache.store.accounts import Accounts
 from nodecache.store.blobs import Blobs, StoredBlob
+from nodecache.store.census import Census
 from nodecache.store.disk import Disk
 from nodecache.store.formats import remove_old_formats
 from nodecache.store.ground import Ground
@@ -41,13 +42,14 @@ from nodecache.store.tags import StoredListing, Tags
 
 @attrs.frozen
 class Usage:
-    """Bytes; ``disk_free`` as last looked at. ``partials`` are blobs that are not whole."""
+    """Bytes; those of the disk as last looked at. ``partials`` are blobs that are not whole."""
 
     bytes: int
     reserved: int
     cap: int
     floor: int
     disk_free: int
+    disk_total: int
     blobs: int
     manifests: int
     partials: int
@@ -71,6 +73,8 @@ class Store:
         self._manifests = Manifests(ground, self._room)
         self._holds = Holds(self._accounts, self._manifests)
         self._tags = Tags(ground, self._room)
+        #: For who looks through it and checks it.
+        self.census = Census(self._room, self._tags, self._manifests, self._blobs)
         self._incoming = Incoming(ground, self._room, self._life)
         self._recovery = Recovery(ground, self._room, self._incoming, found.complete)
         self._scrub = Scrub(ground, self._accounts, self._blobs)
@@ -274,6 +278,7 @@ class Store:
             cap=ledger.cap,
             floor=self._room.floor,
             disk_free=self._room.space.free,
+            disk_total=self._room.space.total,
             blobs=counts[Kind.BLOB],
             manifests=counts[Kind.MANIFEST],
             partials=counts[Kind.PARTIAL],

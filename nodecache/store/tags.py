@@ -11,6 +11,7 @@ import json
 import os
 import zlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 
 import attrs
@@ -20,7 +21,7 @@ from nodecache.freshness import TagEntry
 from nodecache.limits import MIB
 from nodecache.reference import Repository, Tag
 from nodecache.store.ground import Ground
-from nodecache.store.keys import record_key
+from nodecache.store.keys import Key, record_key, tag_key
 from nodecache.store.records import TAG_BYTES, read_file, remove_file, write_file
 from nodecache.store.room import Room
 
@@ -126,6 +127,25 @@ class Tags:
             checked = entry
         self._remember(path, entry, checked)
         return checked
+
+    def key(self, repository: Repository, tag: Tag) -> Key:
+        """Under which it is accounted for."""
+        return tag_key(self._ground.layout, repository, tag)
+
+    async def peek(self, named: Sequence[tuple[Repository, Tag]]) -> list[TagEntry | None]:
+        """The entries of many tags, in their order; that is no use of them."""
+        paths = [self._ground.layout.tag(*each) for each in named]
+
+        def read() -> list[bytes | None]:
+            return [read_file(self._ground.disk, path, TAG_BYTES) for path in paths]
+
+        files = await self._ground.pool.run(read)
+        return [self._peeked(*each) for each in zip(paths, files, strict=True)]
+
+    def _peeked(self, path: str, data: bytes | None) -> TagEntry | None:
+        entry = None if data is None else TagEntry.from_json(data)
+        on_disk, checked = self._recent.get(path, (None, None))
+        return checked if entry is not None and on_disk == entry else entry
 
     async def write(self, repository: Repository, tag: Tag, entry: TagEntry) -> None:
         """See ``Store.write_tag``."""
