@@ -467,6 +467,18 @@ def test_every_place_where_corruption_is_found_is_shown_from_the_start() -> None
         assert f'nodecache_corruptions_total{{found_by="{each}"' in text, each
 
 
+def test_every_operation_of_the_disk_is_shown_from_the_start() -> None:
+    found = set()
+    for path in (pathlib.Path(nodecache.__file__).parent).rglob("*.py"):
+        text = path.read_text()
+        found |= set(re.findall(r'DiskFailed\(operation="([\w ]+)"', text))
+        found |= set(re.findall(r'if_possible\(\s*[\w.]+,\s*"([\w ]+)"', text))
+    text = Metrics().render().decode()
+    assert found
+    for each in found:
+        assert f'nodecache_disk_failures_total{{operation="{each}"}} 0.0' in text, each
+
+
 # For a scraper that wants to know which request it was.
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"

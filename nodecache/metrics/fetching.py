@@ -129,6 +129,11 @@ class RateLimit(Room):
         self._window = self._gauge(
             "upstream_rate_limit_window_seconds", "The time that the limit is for.", by
         )
+        self._seen_at = self._gauge(
+            "upstream_rate_limit_seen_timestamp_seconds",
+            "When upstream last spoke of its limit; what it said before is old news.",
+            by,
+        )
         self._resets = self._gauge(
             "upstream_rate_limit_reset_timestamp_seconds", "When upstream counts anew.", by
         )
@@ -137,6 +142,7 @@ class RateLimit(Room):
         return {events.RateLimitSeen: self._seen}
 
     def _seen(self, event: events.RateLimitSeen) -> None:
+        self._seen_at.labels(event.namespace).set_to_current_time()
         for gauge, value in (
             (self._limit, event.limit),
             (self._left, event.remaining),
