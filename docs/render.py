@@ -18,7 +18,7 @@ from nodecache.config.tables import COUNTS
 from nodecache.metrics import Metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "docs/operations.md")
+DOCUMENTS = ("README.md", "docs/operations.md", "docs/metrics.md")
 _PART = re.compile(r"(<!-- begin (\w+) -->\n)(.*?)(<!-- end \2 -->)", re.DOTALL)
 
 
@@ -74,7 +74,7 @@ def _comments(kind: type) -> Iterator[tuple[str, str]]:
 def render_metrics() -> str:
     """One row a metric, from the registry itself."""
     rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for metric in Metrics().describe():
+    for metric in Metrics(images=1).describe():
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
     return "\n".join(rows) + "\n"

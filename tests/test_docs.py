@@ -24,7 +24,7 @@ def renderer() -> types.ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/operations.md"])
+@pytest.mark.parametrize("name", renderer().DOCUMENTS)
 def test_generated_parts_are_up_to_date(name: str) -> None:
     """Otherwise run ``make docs``."""
     text = (ROOT / name).read_text(encoding="utf-8")
