@@ -17,6 +17,7 @@ from nodecache.seams import DiskPool
 from nodecache.service.cluster_view import ClusterView
 from nodecache.service.control_socket import ControlSocket, open_control_socket
 from nodecache.service.images import Images
+from nodecache.service.log_orders import log_orders
 from nodecache.service.moving import Moved, Moving
 from nodecache.service.neighbours import Neighbours
 from nodecache.service.surroundings import Surroundings
@@ -64,6 +65,7 @@ class Steering:
         verbs: tuple[Verb, ...] = (
             *self.images.orders,
             *self.moving.verbs(),
+            *log_orders(around.log),
         )
         tools = Tools(
             clock=around.reactor, observe=around.observe, stall=settings.timeouts.client_stall
