@@ -96,6 +96,8 @@ def read_document(body: bytes, digest: Digest, media_type: str = "") -> Document
         kind = OCI_INDEX if "manifests" in value else OCI_MANIFEST
     if kind in INDEXES:
         children = tuple(read_child(each, what) for each in _list(value, "manifests", what))
+        if not children:
+            raise BadArchive(f"the index {digest} names no image")
         return Document(digest, kind, body, children=children)
     if kind not in MANIFESTS:
         raise BadArchive(f"{what} is of a kind that is not known here ({kind[:80]})")

@@ -31,8 +31,22 @@ class Entry:
 COMMANDS: Final[tuple[Entry, ...]] = (
     Entry("Run", "serve", "serve", "serve", "Start the mirror on this node."),
     Entry("Run", "node-config", "node_config", "node_config", "Point a runtime at the mirror."),
-    Entry("Run", "doctor", "doctor", "doctor", "Check this node: is the mirror used?"),
     Entry("Run", "completion", "completion", "completion", "Print the completion of a shell."),
+    Entry("Run", "doctor", "doctor", "doctor", "Check this node: is the mirror used?"),
+    Entry("See", "status", "status", "status", "How this node is; --cluster: all of them."),
+    Entry("See", "list", "list_images", "list_images", "Images that are here, sizes, last use."),
+    Entry("See", "show", "show", "show", "One image: its manifests and blobs, what is here."),
+    Entry("See", "verify", "verify", "verify", "Read again and compare with the digests."),
+    Entry("See", "log-level", "log_level", "log_level", "Show or set what the node logs."),
+    Entry("Images", "pull", "pull", "pull", "Fetch images before they are asked for."),
+    Entry(
+        "Images", "import", "import_images", "import_images", "Carry images in and out by archive."
+    ),
+    Entry("Images", "export", "export_images", "export_images", "Write images to an archive."),
+    Entry("Images", "purge", "purge", "purge", "Remove images by name, pattern or age."),
+    Entry("Images", "refresh", "refresh", "refresh", "Ask upstream now what a tag means."),
+    Entry("Images", "pin", "pin", "pin", "Keep images from eviction, and let them go."),
+    Entry("Images", "unpin", "pin", "unpin", "Let images go again when room is short."),
 )
 
 #: Commands that share a line of the help with the one before them.

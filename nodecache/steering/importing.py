@@ -37,7 +37,7 @@ from nodecache.seams import DiskPool
 from nodecache.steering.called import Permit, Wanted, described, named
 from nodecache.steering.lasting import Lasting, Stop
 from nodecache.steering.pipes import BrokenPipe, open_pipe
-from nodecache.steering.unpacking import GZIP, unpack
+from nodecache.steering.unpacking import START, is_compressed, unpack
 from nodecache.steering.verbs import Document, Refused, Tell, Verb
 from nodecache.store import StoredManifest
 from nodecache.store.scratch import Roomy, Scratch
@@ -125,7 +125,7 @@ class Importing:
             if not stat.S_ISREG(kind):  # to open a pipe may take for ever
                 raise OSError(errno.EINVAL, "it is neither a file nor a folder")
             with open(path, "rb") as file:
-                return file.read(len(GZIP)) == GZIP
+                return is_compressed(file.read(START))
 
         try:
             return await self._ports.pool.run(look)

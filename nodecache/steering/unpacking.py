@@ -30,6 +30,15 @@ _GROWN: Final = 1 << 20
 _GZIP_WINDOW: Final = 31  # zlib: with the header and checksum of gzip
 
 
+#: How many bytes tell whether an archive is compressed.
+START: Final = 8
+
+
+def is_compressed(start: bytes) -> bool:
+    """``start`` are the first bytes of an archive."""
+    return start.startswith((GZIP, *(magic for magic, _ in _OTHERS)))
+
+
 class Unpacker:
     """``feed`` and ``more`` give what was unpacked, a piece at a time; they may block."""
 

@@ -115,7 +115,8 @@ class Warming:
         document = read_document(result.body, result.digest, result.media_type)
         if document.children and not depth:
             raise UpstreamFailure(UpstreamKind.WRONG, "its indexes lead to indexes, too deep")
-        for child in pick(document.children, asked.platforms, every=asked.every):
+        wanted = document.children and pick(document.children, asked.platforms, every=asked.every)
+        for child in wanted:
             if child.piece.digest not in found:
                 await self._gather(asked, child.piece.digest, found, depth - 1)
         found[document.digest] = document
