@@ -23,7 +23,9 @@ def long_description() -> str:
 
 
 TEST = [
+    "axe-playwright-python>=0.1.8",
     "hypothesis>=6.100",
+    "playwright>=1.50",
     "kubernetes-validate>=1.34",
     "pytest>=8",
     "pytest-timeout>=2.3",

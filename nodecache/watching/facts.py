@@ -9,13 +9,14 @@ from nodecache.watching.history import Flow
 
 @attrs.frozen(kw_only=True)
 class CacheNow:
-    """Bytes and counts. ``disk_free`` is as last looked at; ``floor`` is kept free of it."""
+    """Bytes and counts; the disk as last looked at. ``floor`` is what stays free of it."""
 
     bytes: int
     reserved: int
     cap: int
     floor: int
     disk_free: int
+    disk_total: int
     blobs: int
     manifests: int
     partials: int

@@ -50,7 +50,7 @@ def _upstreams(now: Now, upstreams: list[UpstreamSeen]) -> Iterator[Line]:
         if seen.up is False:
             since = "" if seen.since is None else f" for {span(seen.since)}"
             why = f" ({seen.reason})" if seen.reason else ""
-            yield Line(WARN, f"{name} is down{since}{why}. What is cached is served.")
+            yield Line(WARN, f"{name} has been down{since}{why}. What is cached is served.")
         if seen.refused_seconds is not None and seen.refused_seconds < REFUSED_FOR:
             ago = span(seen.refused_seconds)
             yield Line(WARN, f"{name} refused a pull {ago} ago: its rate limit is used up.")

@@ -53,12 +53,19 @@ def _request(event: events.RequestFinished) -> Trouble | None:
     if event.status in {405, 416} or _is_signature(event.reference):
         return None
     reason = f": {event.reason}" if event.reason else ""
+    what = image if event.repository else f"a request for a {event.kind}"
     return Trouble(
         key=("request", image, str(event.status)),
-        problem=f"{image} was answered with {event.status}{reason}",
-        next_step=_BY_STATUS.get(event.status, _BY_STATUS[503]),
+        problem=f"{what} was answered with {event.status}{reason}",
+        next_step=_next_step(event),
         grave=event.status == 500,
     )
+
+
+def _next_step(event: events.RequestFinished) -> str:
+    if event.code == "NAME_UNKNOWN":
+        return "Only the upstreams of the settings are served; --upstream adds one."
+    return _BY_STATUS.get(event.status, _BY_STATUS[503])
 
 
 def _is_signature(reference: str) -> bool:

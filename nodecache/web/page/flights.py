@@ -44,14 +44,17 @@ def _flight(flight: dict[str, Any]) -> Html:
         "li",
         tag(
             "div",
-            tag("b", tag("bdi", flight["image"])),
-            " ",
-            tag("code", digest, title=flight["digest"]),
+            tag(
+                "p",
+                tag("b", tag("bdi", flight["image"])),
+                " ",
+                tag("code", digest, title=flight["digest"]),
+            ),
             tag("span", percent(share) if total else _STATUS[flight["status"]], class_="share"),
             class_="head",
         ),
         _bar(flight, share),
-        tag("p", " · ".join(_facts(flight)), class_="facts"),
+        tag("p", " · ".join(_facts(flight)), class_="facts") if flight["fetched_bytes"] else None,
     )
 
 
@@ -83,7 +86,7 @@ def _facts(flight: dict[str, Any]) -> list[str]:
     speed = flight["bytes_per_second"]
     facts = [f"{size(present)} of {size(total)}" if total else size(present), rate(speed)]
     if total and speed and present < total:
-        facts.append(f"{span((total - present) / speed)} to go")
+        facts.append(f"{span(max(1, (total - present) / speed))} to go")
     elif flight["status"] != "arriving":
         facts.append(_STATUS[flight["status"]])
     facts.append(_sources(flight))

@@ -24,7 +24,7 @@ LISTED: Final = 50
 QUIET: Final = 1024
 
 #: The drawing's units, and the two half axes of the ring.
-WIDE, HIGH = 360, 300
+WIDE, HIGH = 360, 272
 ACROSS, DOWN = 118, 104
 MIDDLE = (WIDE / 2, HIGH / 2)
 

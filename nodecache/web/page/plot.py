@@ -31,6 +31,8 @@ _AXIS: Final = {
     "1h": ("60 min ago", "30 min ago", "now"),
     "24h": ("24 h ago", "12 h ago", "now"),
 }
+#: Bars that a hit rate is taken over.
+SMOOTH: Final = 6
 #: Units of the drawings: they are stretched to the width there is.
 WIDTH: Final = 600
 HIGH: Final = 120
@@ -40,7 +42,10 @@ LINE: Final = 40
 
 @attrs.frozen
 class Bars:
-    """``rates[name]`` are bytes a second by bar, the oldest first; ``hit_rates`` in 0 to 1."""
+    """``rates[name]`` are bytes a second by bar, the oldest first; ``hit_rates`` in 0 to 1.
+
+    A hit rate is that of its bar and the ``SMOOTH`` - 1 before it, None without answers.
+    """
 
     rates: dict[str, list[float]]
     hit_rates: list[float | None]
@@ -65,10 +70,14 @@ def bars_of(history: dict[str, Any]) -> Bars:
     }
     hits = [sum(history["hits"][start:stop]) for start, stop in cuts]
     misses = [sum(history["misses"][start:stop]) for start, stop in cuts]
-    shares = [
-        hit / (hit + miss) if hit + miss else None for hit, miss in zip(hits, misses, strict=True)
-    ]
+    shares = [_share(hits, misses, at) for at in range(len(cuts))]
     return Bars(rates, shares, group * step)
+
+
+def _share(hits: list[float], misses: list[float], at: int) -> float | None:
+    """Of a bar and those shortly before it: a few answers alone would jump up and down."""
+    hit, miss = (sum(counts[max(0, at - SMOOTH + 1) : at + 1]) for counts in (hits, misses))
+    return hit / (hit + miss) if hit + miss else None
 
 
 def plot(history: dict[str, Any]) -> Html:
@@ -131,9 +140,13 @@ def _panel(
         "div",
         tag("h3", title),
         tag("ul", keys, class_="key"),
-        tag("div", drawing, tag("span", rate(most), class_="most"), class_="canvas"),
+        tag("div", drawing, tag("span", _scale(most), class_="most"), class_="canvas"),
         class_="panel",
     )
+
+
+def _scale(most: float) -> str:
+    return rate(most).replace(".0", "")
 
 
 def _key(name: str, words: str, total: float) -> Html:
@@ -168,16 +181,10 @@ def _stairs(heights: list[float], edges: list[int]) -> str:
 def _hit_rates(bars: Bars, history: dict[str, Any]) -> Html:
     hits, misses = sum(history["hits"]), sum(history["misses"])
     share = percent(hits / (hits + misses)) if hits + misses else "nothing was asked"
-    width = WIDTH / len(bars.hit_rates)
-    marks = [
-        f"M{at * width:.1f} {LINE - 1 - value * (LINE - 2):.1f}h{width:.1f}"
-        for at, value in enumerate(bars.hit_rates)
-        if value is not None
-    ]
     drawing = tag(
         "svg",
         tag("path", class_="grid", d=f"M0 {LINE / 2:g}H{WIDTH}"),
-        tag("path", class_="hits", d="".join(marks)),
+        tag("path", class_="hits", d=_line(bars.hit_rates)),
         viewBox=f"0 0 {WIDTH} {LINE}",
         preserveAspectRatio="none",
         role="img",
@@ -191,6 +198,20 @@ def _hit_rates(bars: Bars, history: dict[str, Any]) -> Html:
         tag("div", drawing, tag("span", "100 %", class_="most"), class_="canvas"),
         class_="panel",
     )
+
+
+def _line(values: list[float | None]) -> str:
+    """Through the middles of the bars, broken where nothing is known."""
+    width = WIDTH / len(values)
+    words, pen = [], "M"
+    for at, value in enumerate(values):
+        if value is None:
+            pen = "M"
+            continue
+        x, y = (at + 0.5) * width, LINE - 2 - value * (LINE - 4)
+        words.append(f"{pen}{x:.1f} {y:.1f}{'h0' if pen == 'M' else ''}")
+        pen = "L"
+    return "".join(words)
 
 
 def table(history: dict[str, Any]) -> Html:

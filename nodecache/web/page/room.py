@@ -41,27 +41,31 @@ def _cache(cache: dict[str, Any]) -> Html:
             tag("rect", class_="kept", x=used, y=0, width=reserved, height=14),
         ],
         cache["bytes"] / scale,
-        f"{size(cache['reserved'])} are spoken for" if cache["reserved"] else None,
+        f"{size(cache['reserved'])} more are spoken for" if cache["reserved"] else "",
     )
 
 
 def _disk(cache: dict[str, Any]) -> Html:
+    """From the left: the cache, what else is on the disk, what is free; the floor at the end."""
     free, floor = cache["disk_free"], cache["floor"]
-    scale = max(free, 2 * floor, 1)
+    total = max(cache["disk_total"], free, 1)
     low = free <= floor
+    used = _x(min(cache["bytes"], total - free), total)
+    taken, line = _x(total - free, total), _x(total - floor, total)
+    facts = [f"floor {size(floor)}, at the mark"] if floor else []
+    if low:
+        facts.append("reached: nothing new is stored")
     return _meter(
-        "Disk free",
-        f"{size(free)}, floor {size(floor)}",
+        "Disk",
+        f"{size(free)} of {size(total)} free",
         [
-            tag(
-                "rect", class_="low" if low else "free", x=0, y=0, width=_x(free, scale), height=14
-            ),
-            tag("rect", class_="tick", x=max(0, _x(floor, scale) - 1), y=0, width=2, height=14)
-            if floor
-            else None,
+            tag("rect", class_="used", x=0, y=0, width=used, height=14),
+            tag("rect", class_="other", x=used, y=0, width=max(0, taken - used), height=14),
+            tag("rect", class_="low", x=line, y=0, width=max(0, taken - line), height=14),
+            tag("rect", class_="tick", x=line - 1, y=0, width=2.5, height=14) if floor else None,
         ],
-        free / scale,
-        "at its floor: nothing new is stored" if low else None,
+        (total - free) / total,
+        ", ".join(facts),
     )
 
 
@@ -69,9 +73,7 @@ def _x(count: float, scale: float) -> float:
     return round(WIDTH * count / scale, 1)
 
 
-def _meter(
-    name: str, words: str, shapes: list[Html | None], share: float, more: str | None
-) -> Html:
+def _meter(name: str, words: str, shapes: list[Html | None], share: float, more: str) -> Html:
     drawing = tag(
         "svg", shapes, viewBox=f"0 0 {WIDTH} 14", preserveAspectRatio="none", aria_hidden="true"
     )

@@ -19,7 +19,7 @@ def title(status: dict[str, Any]) -> str:
 def name(status: dict[str, Any]) -> Html:
     """Of this node."""
     node = tag("bdi", status["node_id"]) if status["node_id"] else None
-    return tag("h1", tag("span", "nodecache"), node)
+    return tag("h1", tag("span", "nodecache"), " ", node)
 
 
 def about(status: dict[str, Any]) -> Html:

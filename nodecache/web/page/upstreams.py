@@ -45,7 +45,7 @@ def _state(seen: dict[str, Any]) -> tuple[str, str]:
     if not seen["up"]:
         why = f": {seen['reason']}" if seen["reason"] else ""
         return "bad", f"down for {span(seen['since_seconds'])}{why}"
-    return "ok", f"answers, for {span(seen['since_seconds'])}"
+    return "ok", f"answers since {span(seen['since_seconds'])}"
 
 
 def _limit(seen: dict[str, Any]) -> Html:

@@ -77,7 +77,7 @@ def live(documents: Documents, assets: Assets) -> Html:
                     _live("health", top.health(status), role="status"),
                     _live("numbers", top.numbers(status)),
                     _history(documents.history),
-                    tag("div", *_columns(documents), class_="columns"),
+                    _columns(documents),
                     id="page",
                     data_release=assets.release,
                     data_title=top.title(status),
@@ -88,29 +88,33 @@ def live(documents: Documents, assets: Assets) -> Html:
     )
 
 
-def _columns(documents: Documents) -> list[Child]:
+def _columns(documents: Documents) -> Html:
+    """What is going on to the left, what came of it to the right; on a phone in this order."""
     status = documents.status
-    parts: list[Child] = [
-        _section(
-            "flights", "In flight", _live("flights-now", flights.flights(documents.transfers))
-        ),
-        _section("room", "Room", _live("room-now", room.room(status["cache"]))),
-        _section("upstreams", "Upstreams", _live("upstreams-now", upstreams.upstreams(status))),
+    left = [
+        _part("flights", "In flight", flights.flights(documents.transfers)),
+        _part("upstreams", "Upstreams", upstreams.upstreams(status)),
+        _part("room", "Room", room.room(status["cache"])),
     ]
+    right = [_part("images", "Images", lists.images(status))]
     if documents.peers is not None:
-        seen = documents.peers
-        parts.append(
-            _section(
-                "peers",
-                "Peers: who feeds whom",
-                _live("map", peers.peers_map(seen, status)),
-                _more("peers-all", "Each peer in numbers", peers.peers_table(seen, status)),
-            )
-        )
-    parts.append(_section("images", "Images", _live("images-now", lists.images(status))))
-    errors = lists.errors(documents.errors["errors"])
-    parts.append(_section("errors", "Last errors", _live("errors-now", errors)))
-    return parts
+        right.insert(0, _peers(documents.peers, status))
+    errors = _part("errors", "Last errors", lists.errors(documents.errors["errors"]))
+    (left if documents.peers is not None else right).append(errors)
+    return tag("div", tag("div", left), tag("div", right), class_="columns")
+
+
+def _part(name: str, heading: str, drawn: Html) -> Html:
+    return _section(name, heading, _live(f"{name}-now", drawn))
+
+
+def _peers(seen: dict[str, Any], status: dict[str, Any]) -> Html:
+    return _section(
+        "peers",
+        "Peers: who feeds whom",
+        _live("peers-now", peers.peers_map(seen, status)),
+        _more("peers-all", "Each peer in numbers", peers.peers_table(seen, status)),
+    )
 
 
 def _history(history: dict[str, Any]) -> Html:
@@ -143,7 +147,7 @@ def _live(name: str, *children: Child, **attributes: str) -> Html:
 
 def _more(name: str, words: str, wide: Html) -> Html:
     """Folded away; a wide table scrolls within itself."""
-    inner = tag("div", wide, id=f"{name}-now", data_live=True)
+    inner = _live(f"{name}-now", wide)
     scrolls = tag("div", inner, class_="wide", tabindex="0", role="region", aria_label=words)
     return tag("details", tag("summary", words), scrolls, id=name)
 
