@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-from nodecache.cli.doctoring.files import Root
+from nodecache.cli.doctoring.files import Root, Unreadable
 from nodecache.config import Settings
 from nodecache.runtimes.facts import DiskFacts
 
@@ -38,5 +38,5 @@ def disk(root: Root, settings: Settings, status: Mapping[str, Any]) -> DiskFacts
 def _shared(root: Root, device: int) -> bool | None:
     try:
         return os.stat(root.real(_KUBELET)).st_dev == device
-    except OSError:
+    except (OSError, Unreadable):
         return None

@@ -29,14 +29,19 @@ class Root:
         return os.path.realpath(self.folder) == "/"
 
     def real(self, path: str) -> str:
-        """Where a file of the node is here. Absolute links of the node lead within ``folder``."""
+        """Where a file of the node is here. Absolute links of the node lead within ``folder``.
+
+        Raises Unreadable for links that lead in a circle.
+        """
         done, rest, links = "/", [part for part in path.split("/") if part], 0
         while rest:
             part = rest.pop(0)
             step = os.path.normpath(os.path.join(done, part))
             here = self._under(step)
-            if links < _LINKS and os.path.islink(here):
+            if os.path.islink(here):
                 links += 1
+                if links > _LINKS:
+                    raise Unreadable(f"{path}: too many links")
                 target = os.readlink(here)
                 done = "/" if target.startswith("/") else done
                 rest = [one for one in target.split("/") if one] + rest
@@ -48,7 +53,10 @@ class Root:
         return os.path.join(self.folder, path.lstrip("/"))
 
     def exists(self, path: str) -> bool:
-        return os.path.exists(self.real(path))
+        try:
+            return os.path.exists(self.real(path))
+        except Unreadable:
+            return False
 
     def read(self, path: str) -> str | None:
         """None where there is no file. Raises Unreadable."""
