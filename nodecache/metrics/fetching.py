@@ -28,10 +28,14 @@ class Fills(Room):
         )
         for origin in ("upstream", "peer"):
             self._bytes.labels(origin)
+        for outcome in ("stored", "kept", "mismatch", "failed", "discarded", "stopped"):
+            self._count.labels(outcome)
         self._resumes = self._counter("fill_resumes_total", "Bodies taken up again.")
         self._passed = self._counter(
             "passed_through_total", "Blobs sent without being stored.", ("outcome",)
         )
+        for outcome in ("complete", "mismatch", "failed", "left"):
+            self._passed.labels(outcome)
         self._passed_bytes = self._counter(
             "passed_through_bytes_total", "Bytes sent without being stored."
         )

@@ -170,6 +170,8 @@ class Cache(Room):
             "stale_total", "Stale answers, because upstream fails.", ("namespace",)
         )
         self._tags = self._counter("tag_lookups_total", "What became of tags.", ("outcome",))
+        for outcome in ("hit", "revalidated", "changed", "stale", "miss"):
+            self._tags.labels(outcome)
         for kind in (*_CACHED_KINDS, "partial"):
             self._evictions.labels(kind)
             self._evicted.labels(kind)

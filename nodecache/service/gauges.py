@@ -102,10 +102,9 @@ class Gauges:
         self._metrics.live.read = Readings
 
     def read(self) -> Readings:
-        """All of it, now."""
-        self._refresh()
+        """All of it, now; the disk as it was a scrape ago."""
         space, node = self._space, self._node
-        return Readings(
+        found = Readings(
             ready=node.readiness() is None,
             busy=self._lag.busy,
             bodies=self._bodies(),
@@ -120,6 +119,8 @@ class Gauges:
             peers=self._peers(),
             view=self._view(),
         )
+        self._refresh()
+        return found
 
     # The parts.
 
