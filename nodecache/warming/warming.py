@@ -33,7 +33,13 @@ from nodecache.warming.plan import Plan, pick
 _DEPTH: Final = 4
 #: Failures after which the same question may well be answered.
 _PASSING: Final = frozenset(
-    {UpstreamKind.TIMEOUT, UpstreamKind.UNREACHABLE, UpstreamKind.CUT, UpstreamKind.ERROR}
+    {
+        UpstreamKind.TIMEOUT,
+        UpstreamKind.UNREACHABLE,
+        UpstreamKind.CUT,
+        UpstreamKind.ERROR,
+        UpstreamKind.DOWN,
+    }
 )
 #: Times that a blob is asked for, and the seconds before the second time; they double.
 _ATTEMPTS: Final = 4
