@@ -21,8 +21,10 @@ import pytest
 from click.testing import CliRunner
 
 from nodecache.cli import main
+from nodecache.cli.doctoring.disk import disk
 from nodecache.cli.doctoring.files import Root, Unreadable
 from nodecache.cli.doctoring.runtimes import present
+from nodecache.config import load
 from nodecache.runtimes.hosts_toml import HostsPart
 from tests.system.parts.node import Node
 from tests.system.parts.processes import free_port
@@ -407,6 +409,25 @@ def test_a_data_folder_that_is_not_there_is_a_note(admit: Admit) -> None:
     )
     codes = {one["code"]: one["severity"] for one in json.loads(result.stdout)["findings"]}
     assert codes["disk-unknown"] == "note"
+
+
+def test_the_data_folder_is_looked_for_on_the_node_first(admit: Admit) -> None:
+    """An image has an empty folder of the same name, on another disk."""
+    patient = admit("docker")
+    patient.write("var/lib/nodecache/v1/x", "")
+    settings = load({"data_dir": "/var/lib/nodecache"}, {}, None, "").settings
+    found = disk(Root(str(patient.root)), settings, {})
+    assert found.data_dir == str(patient.path("var/lib/nodecache"))
+    assert found.with_kubelet is True
+    assert disk(Root("/"), settings, {}).data_dir == "/var/lib/nodecache"
+
+
+def test_a_pod_says_that_it_asked_from_within_itself(admit: Admit) -> None:
+    patient = admit("docker")
+    assert "within this pod" in patient.findings()["port-ours"]["what"]
+    patient.path("proc/1/ns").mkdir(parents=True)
+    patient.path("proc/1/ns/net").symlink_to(os.readlink("/proc/self/ns/net"))
+    assert "from this node" in patient.findings()["port-ours"]["what"]
 
 
 def test_a_kubelet_that_is_not_there_is_a_note(admit: Admit) -> None:

@@ -16,7 +16,7 @@ _KUBELET: Final = "/var/lib/kubelet"
 
 def disk(root: Root, settings: Settings, status: Mapping[str, Any]) -> DiskFacts:
     """``status`` is the node's own document, whose limits win over the settings read here."""
-    folder = settings.data_dir
+    folder = _folder(root, settings.data_dir)
     try:
         seen = os.statvfs(folder)
         device = os.stat(folder).st_dev
@@ -33,6 +33,15 @@ def disk(root: Root, settings: Settings, status: Mapping[str, Any]) -> DiskFacts
         floor=int(told.get("floor") or settings.floor(total)),
         with_kubelet=_shared(root, device),
     )
+
+
+def _folder(root: Root, data_dir: str) -> str:
+    """Under the root where it is there: an image has an empty folder of the same name."""
+    try:
+        there = root.real(os.path.abspath(data_dir))
+    except Unreadable:
+        return data_dir
+    return there if not root.is_own and os.path.isdir(there) else data_dir
 
 
 def _shared(root: Root, device: int) -> bool | None:

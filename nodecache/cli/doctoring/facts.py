@@ -42,7 +42,7 @@ def gather(wanted: Wanted, settings: Settings) -> Facts:
     return Facts(
         mirror=wanted.mirror,
         registries=registries,
-        port=asks.port(wanted.mirror, in_pod=not root.is_own),
+        port=asks.port(wanted.mirror, in_pod=not root.shares_network),
         node=node,
         disk=disk(root, settings, status),
         kubelet=told,

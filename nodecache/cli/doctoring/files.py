@@ -28,6 +28,17 @@ class Root:
         """Whether the files are those of the system that we run on."""
         return os.path.realpath(self.folder) == "/"
 
+    @property
+    def shares_network(self) -> bool:
+        """Whether a port that we ask is the node's; a pod has its own loopback by default."""
+        if self.is_own:
+            return True
+        try:
+            ours = os.readlink("/proc/self/ns/net")
+            return ours == os.readlink(os.path.join(self.folder, "proc/1/ns/net"))
+        except OSError:
+            return False  # not ours to see, or /proc is not mounted
+
     def real(self, path: str) -> str:
         """Where a file of the node is here. Absolute links of the node lead within ``folder``.
 
