@@ -34,18 +34,19 @@ class Verifying:
     async def run(self, document: dict[str, Any], tell: Tell) -> dict[str, Any]:
         """Raises Refused, StoreFailure."""
         patterns = Document(document).texts("images")
+        there = set(self._census.manifests())
+        # Whoever reads a rotten manifest drops it; some are read for this already.
         images = await self._inventory.images()
-        meant = await self._inventory.meant(patterns) if patterns else images
+        gone = there - set(self._census.manifests())
+        blobs, manifests = set(self._census.blobs()), there - gone
         if patterns:
+            meant = await self._inventory.meant(patterns)
             blobs = {digest for image in meant for digest in image.reach.blobs}
             manifests = {digest for image in meant for digest in image.reach.manifests}
-        else:
-            blobs, manifests = set(self._census.blobs()), set(self._census.manifests())
-        rotten = [
-            self._tell_rotten("manifest", digest, images, tell)
-            for digest in sorted(manifests)
-            if await self._census.manifest(digest) is None
-        ]
+        for digest in sorted(manifests):
+            if await self._census.manifest(digest) is None:
+                gone.add(digest)
+        rotten = [self._tell_rotten("manifest", each, images, tell) for each in sorted(gone)]
         missing = {digest for digest in blobs if self._census.blob_size(digest) is None}
         count = _Count(sum(self._census.blob_size(digest) or 0 for digest in blobs))
         rotten += [
@@ -55,7 +56,7 @@ class Verifying:
         ]
         return {
             "blobs": count.blobs,
-            "manifests": len(manifests),
+            "manifests": len(manifests | gone),
             "bytes": count.done,
             "rotten": rotten,
             "missing": len(missing),
@@ -82,7 +83,7 @@ class Verifying:
         names = [
             image.name
             for image in images
-            if digest in (image.reach.blobs if kind == "blob" else image.reach.manifests)
+            if digest in image.reach.blobs | image.reach.manifests | {image.digest}
         ]
         found = {"kind": kind, "digest": str(digest), "images": names}
         tell({"event": "rotten", **found})
