@@ -15,6 +15,7 @@ import pytest
 
 from tests.system.cluster.cluster import Cluster, Plan, cluster
 from tests.system.cluster.network import MBIT
+from tests.system.kube.docker import Docker, docker_with_image
 from tests.system.parts.hub import Hub, make_hub
 from tests.system.parts.images import Image, Pusher
 from tests.system.parts.node import Node
@@ -155,6 +156,13 @@ def land(the_cluster: Cluster) -> Cluster:
     """All eight run and know each other, whatever the last test did to them."""
     the_cluster.as_usual()
     return the_cluster
+
+
+@pytest.fixture(scope="session")
+def the_image(world: pathlib.Path) -> Iterator[Docker]:
+    """The container image, built in a dockerd that also runs the pods of the tests."""
+    with docker_with_image(world / "k") as docker:
+        yield docker
 
 
 RUNTIMES: dict[str, Callable[[Setup], Runtime]] = {

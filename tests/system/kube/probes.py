@@ -1,0 +1,127 @@
+"""What the kubelet does while a pod runs: it probes as the manifest says, and starts again."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+from tests.system.kube.pod import Pod
+
+#: Seconds between two looks of the kubelet.
+_TICK = 0.1
+#: Seconds until a container is started again: at once, then later each time, as kubelets do.
+_FIRST_PAUSE = 10.0
+
+
+@attrs.define
+class Probe:
+    """One httpGet probe and how it goes."""
+
+    written: Mapping[str, Any]
+    port: int
+    address: str
+    failures: int = 0
+    passed: bool = False
+    _due: float = 0.0
+
+    @property
+    def threshold(self) -> int:
+        return int(self.written["failureThreshold"])
+
+    def look(self, now: float) -> bool:
+        """Ask if it is time to; whether it was asked."""
+        if now < self._due:
+            return False
+        self._due = now + self.written["periodSeconds"]
+        self.passed = self._ask()
+        self.failures = 0 if self.passed else self.failures + 1
+        return True
+
+    def _ask(self) -> bool:
+        timeout = self.written["timeoutSeconds"]
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=timeout)
+        try:
+            connection.request("GET", self.written["httpGet"]["path"])
+            return 200 <= connection.getresponse().status < 400
+        except OSError:
+            return False
+        except http.client.HTTPException:
+            return False
+        finally:
+            connection.close()
+
+
+class Kubelet:
+    """Watches one pod from its node, in a thread. Use as a context."""
+
+    def __init__(self, pod: Pod) -> None:
+        self.pod = pod
+        self.restarts = 0
+        self.killed = 0  # containers that the liveness probe ended
+        self.ready = False
+        self._pause = 0.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._again()
+
+    def _again(self) -> None:
+        """A container was started: all probes begin anew."""
+        self.ready = False
+        self.started, self.alive, self.serving = (
+            self._probe(kind) for kind in ("startupProbe", "livenessProbe", "readinessProbe")
+        )
+
+    def _probe(self, kind: str) -> Probe:
+        written = self.pod.main[kind]
+        ports = {port["name"]: port["containerPort"] for port in self.pod.main["ports"]}
+        return Probe(written, ports[written["httpGet"]["port"]], self.pod.addresses[0])
+
+    def _watch(self) -> None:
+        with self.pod.machine.station.namespace.entered():
+            while not self._done.wait(_TICK):
+                if self.pod.alive:
+                    self._look(time.monotonic())
+                else:
+                    self._restart()
+
+    def _look(self, now: float) -> None:
+        if not self.started.passed:
+            if self.started.look(now) and self.started.failures >= self.started.threshold:
+                self._kill(self.pod.spec["terminationGracePeriodSeconds"])
+            return
+        if self.serving.look(now):
+            self.ready = self.serving.passed
+        if self.alive.look(now) and self.alive.failures >= self.alive.threshold:
+            self._kill(self.alive.written["terminationGracePeriodSeconds"])
+
+    def _kill(self, grace: float) -> None:
+        self.killed += 1
+        self.pod.stop(grace)
+
+    def _restart(self) -> None:
+        self.ready = False
+        if self._done.wait(self._pause):
+            return
+        self._pause = min(2 * self._pause, 300) if self._pause else _FIRST_PAUSE
+        self.restarts += 1
+        self.pod.begin()
+        self._again()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
