@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import tarfile
+from typing import Any
 
 from twisted.internet.threads import deferToThread
 
@@ -177,7 +178,7 @@ class ExportTests(MovingCase):
         self.assertEqual((await deferToThread(next, events))["event"], "ready")
         await until(reactor, lambda: bool(_read(reader)))
         os.close(reader)
-        failed = await self.assertFailure(deferToThread(list, events), CommandError)
+        failed: Any = await self.assertFailure(deferToThread(list, events), CommandError)
         self.assertIn("whoever reads the archive is gone", failed.problem)
 
     async def test_a_node_that_stops_while_nobody_reads(self) -> None:
@@ -197,7 +198,7 @@ class ExportTests(MovingCase):
         path = self.write("file", b"precious")
         order = {"images": ["multi:1"], "format": "oci", "path": path}
         failing = deferToThread(self.control().done, "export", order)
-        failed = await self.assertFailure(failing, CommandError)
+        failed: Any = await self.assertFailure(failing, CommandError)
         self.assertIn("is no pipe", failed.problem)
         self.assertEqual(pathlib.Path(path).read_bytes(), b"precious")
 

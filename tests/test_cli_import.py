@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import tarfile
+from typing import Any
 
 from twisted.internet.threads import deferToThread
 
@@ -275,7 +276,7 @@ class ImportTests(MovingCase):
         events = self.control().run("import", {"path": path, "pipe": True})
         await deferToThread(next, events)
         await self.node.stop("the test says so")
-        failed = await self.assertFailure(deferToThread(list, events), CommandError)
+        failed: Any = await self.assertFailure(deferToThread(list, events), CommandError)
         self.assertIn("stopping", failed.problem)
 
     async def test_there_is_no_such_file_and_no_such_node(self) -> None:

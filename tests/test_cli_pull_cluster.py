@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from nodecache.config import SizeSetting, UpstreamSettings
@@ -32,7 +34,7 @@ class PullClusterTests(ClusterCase):
         self.hub.add_image("library/alpine", "3", LAYERS)
         addresses = self.addresses(4)
         denying = (UpstreamSettings("docker.io", self.hub.url, deny=("alpine",)),)
-        given = (
+        given: tuple[dict[str, Any], ...] = (
             {},
             {"upstreams": denying},
             {"offline": True},
@@ -58,9 +60,10 @@ class PullClusterTests(ClusterCase):
     async def test_a_node_that_is_gone_is_named(self) -> None:
         self.hub.add_image("library/alpine", "3", LAYERS)
         nodes = await self.cluster(2)
-        steering = nodes[0].node.steering  # type: ignore[union-attr]
-        ports = steering.site.verbs["warm"].run.__self__  # type: ignore[attr-defined]
-        peers = nodes[0].node.live_peers()  # type: ignore[union-attr]
+        assert nodes[0].node is not None
+        run_: Any = nodes[0].node.steering.site.verbs["warm"].run
+        ports = run_.__self__
+        peers = nodes[0].node.live_peers()
         ports._ports = attrs.evolve(ports._ports, live=lambda: peers)
         await nodes[1].stop()
         ran = await run(nodes[0].data_dir, "pull", "alpine:3", "--all-nodes")

@@ -37,6 +37,8 @@ COMMANDS: Final[tuple[Entry, ...]] = (
     Entry("See", "list", "list_images", "list_images", "Images that are here, sizes, last use."),
     Entry("See", "show", "show", "show", "One image: its manifests and blobs, what is here."),
     Entry("See", "verify", "verify", "verify", "Read again and compare with the digests."),
+    Entry("See", "config", "config", "config", "The settings, and where each comes from."),
+    Entry("See", "bench", "bench", "bench", "Is the cache as fast as it should be here?"),
     Entry("See", "log-level", "log_level", "log_level", "Show or set what the node logs."),
     Entry("Images", "pull", "pull", "pull", "Fetch images before they are asked for."),
     Entry(

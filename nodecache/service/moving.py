@@ -14,12 +14,14 @@ from nodecache.fill import Fills
 from nodecache.membership import Peer
 from nodecache.reference import Repository
 from nodecache.seams import DiskPool
+from nodecache.service.ground import room_of
 from nodecache.service.neighbours import Neighbours
 from nodecache.service.surroundings import Surroundings
 from nodecache.steering import Verb
 from nodecache.steering.exporting import Exporting, ExportPorts
 from nodecache.steering.importing import Importing, ImportPorts
 from nodecache.steering.lasting import Lasting
+from nodecache.steering.trying import Spare, Trying, TryPorts
 from nodecache.steering.warm import WarmingByOrder, WarmPorts
 from nodecache.store import Store
 from nodecache.warming import Ports, Warming, Wishes
@@ -55,6 +57,11 @@ class Moved:
         """Bytes that the cache may hold."""
         return self.store.usage().cap
 
+    def spare(self) -> Spare:
+        """What may be written without an eviction."""
+        usage, (_, floor) = self.store.usage(), room_of(self.settings())
+        return Spare(usage.cap - usage.bytes - usage.reserved, usage.disk_free - floor)
+
     def live(self) -> tuple[Peer, ...]:
         """The other nodes that may be asked."""
         return () if self.neighbours is None else self.neighbours.live_peers()
@@ -82,7 +89,8 @@ class Moving:
 
     def verbs(self) -> Iterable[Verb]:
         """The orders."""
-        return (self._warm().verb(), self._import().verb(), self._export().verb())
+        orders = (self._warm(), self._import(), self._export(), self._try())
+        return [each.verb() for each in orders]
 
     def _warm(self) -> WarmingByOrder:
         moved, near = self._moved, self._moved.neighbours
@@ -102,10 +110,9 @@ class Moving:
 
     def _import(self) -> Importing:
         moved = self._moved
-        placing = Placing(moved.store, moved.fills, moved.pool, moved.around.wall)
         return Importing(
             ImportPorts(
-                placing=placing,
+                placing=self._placing(),
                 store=moved.store,
                 pool=moved.pool,
                 reactor=moved.around.reactor,
@@ -135,6 +142,24 @@ class Moving:
             ),
             self._lasting,
         )
+
+    def _try(self) -> Trying:
+        moved = self._moved
+        return Trying(
+            TryPorts(
+                placing=self._placing(),
+                pool=moved.pool,
+                spare=moved.spare,
+                known=moved.known,
+                permit=moved.permit,
+                forget=moved.store.census.drop_manifest,
+            ),
+            self._lasting,
+        )
+
+    def _placing(self) -> Placing:
+        moved = self._moved
+        return Placing(moved.store, moved.fills, moved.pool, moved.around.wall)
 
     async def stop(self) -> None:
         """Returns when nothing is under way that works with the store."""

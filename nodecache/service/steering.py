@@ -23,6 +23,7 @@ from nodecache.service.neighbours import Neighbours
 from nodecache.service.surroundings import Surroundings
 from nodecache.steering import Verb
 from nodecache.store import Store
+from nodecache.web.api_config import config_api
 from nodecache.web.api_images import images_api
 from nodecache.web.control_site import ControlSite
 
@@ -78,7 +79,14 @@ class Steering:
         means = self._means
         timeouts, reactor = means.settings().timeouts, means.around.reactor
         cluster = ClusterView(means.neighbours, status, timeouts, reactor)
-        return images_api(self.images.looking, cluster.document)
+        images = images_api(self.images.looking, cluster.document)
+        config = config_api(means.settings)
+
+        def add(app: Klein) -> None:
+            images(app)
+            config(app)
+
+        return add
 
     def listen(self) -> None:
         """A folder that takes no socket is told of, and no reason not to serve."""
