@@ -13,7 +13,9 @@ from twisted.web.client import ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
 
 from nodecache.failures import UpstreamFailure, UpstreamKind
-from nodecache.upstream.body import BodyStream, decoded, read_whole
+from nodecache.upstream.body import BodyStream, read_whole
+from nodecache.upstream.encoding import decoded
+from nodecache.upstream.gather import EAGER, LONGEST
 from nodecache.upstream.waits import TimedOut, bounded
 
 
@@ -104,6 +106,46 @@ class BodyStreamTests(SynchronousTestCase):
         self.assertNoResult(done)
         self.clock.advance(0.1)
         self.failureResultOf(done, UpstreamFailure)
+
+    def packets(self, stream: BodyStream, count: int, gap: float = 0.001) -> None:
+        for _ in range(count):
+            self.clock.advance(gap)
+            stream.dataReceived(b"x" * 1448)
+
+    def test_bytes_that_come_slowly_gather_in_the_kernel(self) -> None:
+        stream, done = self.start(b"x" * EAGER)
+        self.packets(stream, 1)
+        self.assertTrue(self.reply.transport.paused)
+        self.clock.advance(LONGEST)
+        self.assertFalse(self.reply.transport.paused)
+        self.end(stream)
+        self.successResultOf(done)
+
+    def test_the_first_bytes_of_a_body_are_read_as_they_come(self) -> None:
+        stream, done = self.start()
+        self.packets(stream, EAGER // 1448)
+        self.assertFalse(self.reply.transport.paused)
+        stream.stop()
+        self.failureResultOf(done, CancelledError)
+
+    def test_a_rest_ends_with_the_body(self) -> None:
+        for end in ("stop", "end"):
+            stream, done = self.start(b"x" * EAGER)
+            done.addErrback(lambda stopped: stopped.trap(CancelledError))
+            self.packets(stream, 1)
+            stream.stop() if end == "stop" else self.end(stream)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_pause_outlasts_a_rest(self) -> None:
+        stream, done = self.start(b"x" * EAGER)
+        self.packets(stream, 1)
+        stream.pause()
+        self.clock.advance(1)
+        self.assertTrue(self.reply.transport.paused)
+        stream.resume()
+        self.assertFalse(self.reply.transport.paused)
+        stream.stop()
+        self.failureResultOf(done, CancelledError)
 
     def test_a_process_that_was_frozen_blames_nobody(self) -> None:
         _, done = self.start(b"x")

@@ -19,8 +19,9 @@ from nodecache.deadline import Deadline
 from nodecache.failures import UpstreamFailure, UpstreamKind
 from nodecache.reference import Digest
 from nodecache.seams import BlobBody
-from nodecache.upstream.body import BodyStream, is_plain
+from nodecache.upstream.body import BodyStream
 from nodecache.upstream.courier import Attempt, Letter
+from nodecache.upstream.encoding import is_plain
 from nodecache.upstream.extents import Extent, judge_extent
 from nodecache.upstream.fetched import is_page
 from nodecache.upstream.origin import Ask, Origin

@@ -5,11 +5,14 @@ reads. It stands still while the body is paused by us: the transport does not
 read then, and would not even see that the connection is gone. Twisted may
 hand over bytes after a pause, and the end with them; both are kept back until
 ``resume``, so that a paused sink is not called.
+
+On a slow link bytes would come a packet at a time, each at the price of a whole
+read. So after a small read the transport rests for a few milliseconds, in which
+the kernel gathers (``upstream.gather``).
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +25,8 @@ from twisted.web.http import PotentialDataLoss
 
 from nodecache.failures import UpstreamFailure, UpstreamKind
 from nodecache.limits import KIB
+from nodecache.upstream.encoding import decoded
+from nodecache.upstream.gather import Gathering
 from nodecache.upstream.waits import EXTENSIONS, LATE, TimedOut, bounded
 from nodecache.upstream.wire import Reply
 
@@ -67,6 +72,8 @@ class BodyStream(Protocol):
         self._flushing = False
         self._heard_at = 0.0
         self._timer: Any = None
+        self._gathering = Gathering(clock.seconds())
+        self._resting: Any = None
         self.received = 0
 
     def deliver(self, sink: Sink) -> Deferred[None]:
@@ -86,6 +93,7 @@ class BodyStream(Protocol):
             return
         self._paused = True
         self._deafen()
+        self._wake()
         if self.transport is not None:
             self._halt(self.transport)
 
@@ -130,6 +138,7 @@ class BodyStream(Protocol):
         self._over = True
         self._held.clear()
         self._deafen()
+        self._wake()
         self._told(self.received)
 
     # Called by Twisted
@@ -145,6 +154,26 @@ class BodyStream(Protocol):
             self._held.append(data)
         else:
             self._give(data)
+            self._rest(len(data))
+
+    def _rest(self, read: int) -> None:
+        """Let bytes gather, after a read of so many, unless they come fast."""
+        seconds = self._gathering.read(read, self._heard_at)
+        if seconds and not (self._paused or self._over or self._resting):
+            transport: Any = self.transport
+            self._halt(transport)
+            self._resting = self._clock.callLater(seconds, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        transport: Any = self.transport
+        transport.resumeProducing()
+
+    def _wake(self) -> None:
+        """No rest any more: whoever comes next says whether the transport reads."""
+        resting, self._resting = self._resting, None
+        if resting is not None:
+            resting.cancel()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._over:
@@ -256,24 +285,3 @@ async def read_whole(
         stream.stop()
         raise
     return decoded(b"".join(parts), encoding, most)
-
-
-def is_plain(encoding: str | None) -> bool:
-    """Whether a Content-Encoding says that the bytes are as they are."""
-    return encoding is None or encoding.strip().lower() in {"", "identity"}
-
-
-def decoded(body: bytes, encoding: str | None, most: int) -> bytes:
-    """The body without an encoding that we did not ask for. Raises UpstreamFailure(WRONG)."""
-    if is_plain(encoding):
-        return body
-    if encoding is None or encoding.strip().lower() not in {"gzip", "x-gzip"}:
-        raise UpstreamFailure(UpstreamKind.WRONG, f"the answer is encoded as {encoding!r}")
-    stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        plain = stream.decompress(body, most + 1)
-    except zlib.error:
-        raise UpstreamFailure(UpstreamKind.WRONG, "the answer is no gzip as it says") from None
-    if len(plain) > most or not stream.eof:
-        raise UpstreamFailure(UpstreamKind.WRONG, f"the answer is no gzip of {most} bytes at most")
-    return plain
