@@ -43,7 +43,6 @@ DEV = [
     "tox>=4.20",
     "types-pyOpenSSL",
     "types-PyYAML",
-    "types-PyYAML",
     "types-setuptools",
 ]
 

@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import yaml
@@ -208,6 +209,37 @@ def test_it_says_which_folders_hide_the_default(certs: Certs) -> None:
     assert "docker.io, quay.io: hides _default" in told
     certs("--write", "--registry", "docker.io")
     assert "docker.io" not in certs("--default").stderr
+
+
+def test_certificates_beside_the_file_stay_in_force(certs: Certs) -> None:
+    """containerd looks at them only where no hosts.toml is."""
+    folder = certs.folder / "harbor.corp"
+    folder.mkdir()
+    for name in ("ca.crt", "b.crt", "me.cert", "me.key", "lost.cert", "notes.txt"):
+        (folder / name).write_text("")
+    before = tree(certs.folder)
+    certs("--write", "--registry", "harbor.corp")
+    document = tomllib.loads((folder / "hosts.toml").read_text())
+    assert document["server"] == "https://harbor.corp"
+    assert document["ca"] == ["b.crt", "ca.crt"]
+    assert document["client"] == [["me.cert", "me.key"]]
+    assert "is right" in certs("--write", "--registry", "harbor.corp").stdout
+    certs("--remove", "--registry", "harbor.corp")
+    assert tree(certs.folder) == before
+
+
+def test_the_other_spelling_of_a_port_is_kept(certs: Certs) -> None:
+    (certs.folder / "harbor.corp_8443_").mkdir()
+    certs("--write", "--registry", "harbor.corp:8443", "--registry", "quay.io:1")
+    assert set(tree(certs.folder)) == {
+        *("harbor.corp_8443_", "harbor.corp_8443_/hosts.toml", "quay.io:1", "quay.io:1/hosts.toml")
+    }
+
+
+def test_removing_without_a_registry_removes_all(certs: Certs) -> None:
+    certs("--write", "--registry", "ghcr.io", "--registry", "h.corp:1", "--default")
+    certs("--remove")
+    assert tree(certs.folder) == {}
 
 
 # daemon.json.

@@ -322,6 +322,12 @@ def test_a_podman_that_is_set_up_well() -> None:
     assert bad(check_containers(hidden, MIRROR, HUB)) == {"podman-unreadable"}
 
 
+def test_a_longer_prefix_is_worth_a_note() -> None:
+    text = MIRRORED + 'insecure = true\n[[registry]]\nlocation = "docker.io/acme"\n'
+    found = codes(check_containers(ContainersFacts("crio", (("a.conf", text),)), MIRROR, HUB))
+    assert found["crio-longer-prefix"] is Severity.NOTE
+
+
 def test_a_mirror_before_ours_in_registries_conf_is_worth_a_note() -> None:
     first = '[[registry.mirror]]\nlocation = "other"\n[[registry.mirror]]'
     text = MIRRORED.replace("[[registry.mirror]]", first) + "insecure = true\n"
@@ -360,6 +366,7 @@ def peers(**fields: Any) -> NodeFacts:
         (peers(live=0, off_seconds=3.0), "peers-off", Severity.PROBLEM),
         (peers(peers=[{"state": "version"}]), "peers-version", Severity.NOTE),
         (NodeFacts("u"), "peers-none", Severity.NOTE),
+        (NodeFacts("u", unasked_seconds=7200.0), "node-unasked", Severity.NOTE),
         (NodeFacts("u", problem="no node answers"), "admin-unreachable", Severity.WARNING),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from nodecache.cli.problems import fail
 from nodecache.runtimes.containerd import CriConfig, folders, read, read_document
+from nodecache.runtimes.hosts_toml import Certificates
 from nodecache.runtimes.names import Unusable, Version
 from nodecache.runtimes.registries_conf import FILE_NAME, Registry, in_force
 from nodecache.runtimes.words import environment_words
@@ -46,6 +47,31 @@ def hiding(certs_dir: str, mirror: str) -> str:
     return ", ".join(
         name for name, path in files if not (os.path.isfile(path) and mirror in _read(path))
     )
+
+
+def hosts_folder(certs_dir: str, registry: str) -> str:
+    """The folder of a registry: of the two spellings of a port, the one that is there."""
+    host, colon, port = registry.rpartition(":")
+    other = os.path.join(certs_dir, f"{host}_{port}_")
+    return other if colon and os.path.isdir(other) else os.path.join(certs_dir, registry)
+
+
+def certificates(folder: str) -> Certificates:
+    """What containerd takes from the folder while no hosts.toml is in it."""
+    try:
+        return Certificates.among(os.listdir(folder))
+    except OSError:
+        return Certificates()
+
+
+def written(certs_dir: str) -> tuple[str, ...]:
+    """The registries in whose files our part is."""
+    found = []
+    for name in sorted(os.listdir(certs_dir)) if os.path.isdir(certs_dir) else ():
+        path = os.path.join(certs_dir, name, "hosts.toml")
+        if os.path.isfile(path) and "# begin nodecache" in _read(path):
+            found.append(name)
+    return tuple(found)
 
 
 def words(path: str) -> tuple[str, ...]:

@@ -104,23 +104,26 @@ def containerd(
     containerd_version: Version | None,
     action: str | None,
 ) -> None:
-    """containerd: one hosts.toml for each registry. No restart is needed."""
+    """containerd: one hosts.toml for each registry. No restart is needed.
+
+    --remove without a registry takes all out that --write wrote.
+    """
     chosen = _chosen(registries, any_registry=any_registry)
+    if action == "remove" and not registries and not any_registry:
+        chosen = beside.written(certs_dir) or chosen
     timeout = DIAL_TIMEOUT if knows_dial_timeout(containerd_version) else None
-    files = [
-        Placed(
-            os.path.join(certs_dir, one, "hosts.toml"),
-            HostsPart(one, mirror, timeout),
-            own_folder=True,
-        )
-        for one in chosen
-    ]
-    _carry_out(files, action, "#")
+    _carry_out([_hosts_toml(certs_dir, one, mirror, timeout) for one in chosen], action, "#")
     if action != "remove":
         _note(beside.config_path(certs_dir, containerd_version))
         hiding = beside.hiding(certs_dir, mirror) if any_registry else ""
         if hiding:
             _note(f"{hiding}: hides {ANY_REGISTRY} from its registry; name that with --registry.")
+
+
+def _hosts_toml(certs_dir: str, registry: str, mirror: str, timeout: str | None) -> Placed:
+    folder = beside.hosts_folder(certs_dir, registry)
+    part = HostsPart(registry, mirror, timeout, beside.certificates(folder))
+    return Placed(os.path.join(folder, "hosts.toml"), part, own_folder=True)
 
 
 @node_config.command(short_help="registry-mirrors of dockerd's daemon.json.")

@@ -165,7 +165,8 @@ class Placed:
             return
         os.fchmod(descriptor, stat.S_IMODE(there.st_mode))
         if os.geteuid() == 0:
-            os.fchown(descriptor, there.st_uid, there.st_gid)
+            with contextlib.suppress(PermissionError):  # root without its capabilities
+                os.fchown(descriptor, there.st_uid, there.st_gid)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:

@@ -28,8 +28,23 @@ def check_containers(
     return [
         finding
         for registry in registries
-        for finding in _registry(name, registry, counted.get(registry), mirror)
+        for finding in (
+            *_registry(name, registry, counted.get(registry), mirror),
+            *_within(name, registry, counted, mirror),
+        )
     ]
+
+
+def _within(
+    name: str, registry: str, counted: Mapping[str, tuple[str, Registry]], mirror: str
+) -> Iterator[Finding]:
+    """Longer prefixes win over the registry's own entry."""
+    location = urlsplit(mirror).netloc
+    for prefix, (file, there) in counted.items():
+        named = any(same_url(_location(one), location) for one in there.mirrors)
+        if prefix.startswith(f"{registry}/") and not named:
+            what = f"{file} has an entry of its own for {prefix}"
+            yield note(f"{name}-longer-prefix", name, what, "It is not pulled through the mirror.")
 
 
 def _registry(

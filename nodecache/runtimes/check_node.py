@@ -63,7 +63,13 @@ def check_admin(node: NodeFacts) -> Iterator[Finding]:
             "Peers and the state of the upstreams can not be told.",
             "Name the admin port with --admin URL; in the pod it is http://localhost:5002.",
         )
-    elif node.peers is None:
+        return
+    if node.unasked_seconds is not None:
+        what = (
+            f"nobody asked for an image in the {node.unasked_seconds / 3600:.1f} h since its start"
+        )
+        yield note("node-unasked", "node", what, "Nothing was pulled here, or nothing through it.")
+    if node.peers is None:
         yield note("peers-none", "peers", "this node has no peers", "It fetches for itself alone.")
     else:
         yield from _peers(node.peers)

@@ -83,8 +83,9 @@ class UpstreamFacts:
 class NodeFacts:
     """What the admin port says. ``problem``: it could not be asked. ``down`` are origins.
 
-    ``offline``: its own setting keeps it from asking any upstream. ``peer_skews`` are
-    this clock less theirs, in seconds.
+    ``offline``: its own setting keeps it from asking any upstream. ``unasked_seconds``:
+    so long after its start nobody has asked it for an image. ``peer_skews`` are this clock
+    less theirs, in seconds.
     """
 
     admin: str
@@ -92,6 +93,7 @@ class NodeFacts:
     peers: Mapping[str, Any] | None = None
     down: tuple[str, ...] = ()
     offline: bool = False
+    unasked_seconds: float | None = None
     peer_skews: tuple[float, ...] = ()
 
 

@@ -7,7 +7,9 @@ that ``dial_timeout`` is harmless where it does nothing.
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Collection
 from typing import Any, Final
 
 import attrs
@@ -44,6 +46,32 @@ class HostsFile:
     server: str | None = None
 
 
+@attrs.frozen
+class Certificates:
+    """Files of a registry's folder that containerd takes as long as no hosts.toml is in it.
+
+    ``roots`` are ``*.crt``; ``clients`` are pairs of ``*.cert`` and ``*.key``.
+    """
+
+    roots: tuple[str, ...] = ()
+    clients: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def among(cls, names: Collection[str]) -> Certificates:
+        """Those of a folder with these files."""
+        certs = sorted(name for name in names if name.endswith(".cert"))
+        keys = {name: name.removesuffix("cert") + "key" for name in certs}
+        return cls(
+            roots=tuple(sorted(name for name in names if name.endswith(".crt"))),
+            clients=tuple((name, keys[name]) for name in certs if keys[name] in names),
+        )
+
+    def lines(self) -> list[str]:
+        """The keys of a hosts.toml that say the same of ``server``."""
+        found = {"ca": list(self.roots), "client": [list(pair) for pair in self.clients]}
+        return [f"{key} = {json.dumps(value)}" for key, value in found.items() if value]
+
+
 def knows_dial_timeout(version: Version | None) -> bool:
     """Whether containerd of this version reads the key; for an unknown one it is written."""
     if version is None or version >= _DIAL_TIMEOUT_SINCE:
@@ -53,11 +81,15 @@ def knows_dial_timeout(version: Version | None) -> bool:
 
 @attrs.frozen
 class HostsPart:
-    """Our part of the file of ``registry`` (or of all, for ``_default``)."""
+    """Our part of the file of ``registry`` (or of all, for ``_default``).
+
+    ``certificates`` are those that containerd finds beside a file that is not there.
+    """
 
     registry: str
     mirror: str
     dial_timeout: str | None = DIAL_TIMEOUT
+    certificates: Certificates = Certificates()
 
     def merge(self, text: str | None) -> str:
         """The file with our host before all others, which are kept. Raises Unusable."""
@@ -79,7 +111,8 @@ class HostsPart:
     def _server(self) -> str:
         if self.registry == ANY_REGISTRY:
             return ""
-        return f'server = "{server_of(self.registry)}"\n\n'
+        lines = [f'server = "{server_of(self.registry)}"', *self.certificates.lines()]
+        return "\n".join(lines) + "\n\n"
 
     def _host(self) -> str:
         lines = [f'[host."{self.mirror}"]', '  capabilities = ["pull", "resolve"]']

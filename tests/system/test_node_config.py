@@ -143,20 +143,27 @@ def test_hosts_toml_is_read_without_a_restart_and_falls_back(ground: Ground, age
 
 @attrs.frozen
 class OtherRegistry(Setup):
-    """As Setup, but the [registry] table of containerd's config.toml is ``table``."""
+    """As Setup, but the [registry] table of containerd's config.toml is ``table``.
+
+    ``schema`` 3 is a file of that version, where plug-ins have other names.
+    """
 
     table: str = ""
+    schema: int = 2
 
     def write(self, name: str, text: str) -> pathlib.Path:
         if name == "config.toml":
             text = text[: text.index("config_path")] + self.table
+            if self.schema == 3:
+                before, _, _ = text.partition("[plugins.")
+                text = before.replace("version = 2", "version = 3") + self.table
         return Setup.write(self, name, text)
 
 
-def with_registry(ground: Ground, age: str, table: str) -> Containerd:
+def with_registry(ground: Ground, age: str, table: str, schema: int = 2) -> Containerd:
     """containerd, started with another [registry] table."""
     as_usual = attrs.asdict(ground.setup(age), recurse=False)
-    runtime = Containerd(OtherRegistry(**as_usual, table=table), default=True)
+    runtime = Containerd(OtherRegistry(**as_usual, table=table, schema=schema), default=True)
     ground.stack.callback(runtime.stop)
     runtime.start()
     return runtime
@@ -207,6 +214,41 @@ def test_the_deprecated_table_of_older_kops_is_used(ground: Ground, age: str) ->
     words = ("--runtime", "containerd", "--containerd-config", str(config))
     found = ground.diagnosis(*words, *version_of(age))
     assert {"containerd-used", "containerd-table"} <= set(found)
+
+
+#: In a file of version 3 each service is told of the snapshotter.
+NATIVE = """\
+[plugins.'io.containerd.cri.v1.images']
+snapshotter = 'native'
+[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]
+platform = 'linux'
+snapshotter = 'native'
+"""
+
+
+@pytest.mark.parametrize("plugin", ["io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri"])
+def test_files_of_newer_kops_are_read_where_config_path_stands_in_its_place(
+    ground: Ground, plugin: str
+) -> None:
+    """In a file of version 3 the plug-in's name of version 2 is not read, without a word."""
+    certs, config = ground.folder / "certs.d", ground.folder / "config.toml"
+    fixture = (
+        ROOT / "tests/fixtures/kops/containerd-1.36/etc/containerd/certs.d/docker.io/hosts.toml"
+    )
+    (certs / "docker.io").mkdir(parents=True)
+    text = fixture.read_text().replace("http://127.0.0.1:5000", ground.node.url)
+    (certs / "docker.io" / "hosts.toml").write_text(text)
+    table = f"{NATIVE}[plugins.'{plugin}'.registry]\nconfig_path = '{certs}'\n"
+    runtime = with_registry(ground, "newest", table, schema=3)
+    right = plugin == "io.containerd.cri.v1.images"
+    assert goes_through(ground, runtime) == right
+    words = ("--runtime", "containerd", "--containerd-config", str(config))
+    found = ground.diagnosis(*words, *version_of("newest"))
+    assert ("containerd-used" in found) == right
+    assert ("containerd-no-config-path" in found) == (not right)
+    if right:
+        ground.node.stop()
+        assert not goes_through(ground, runtime), "the node is down, and the pull succeeds"
 
 
 @pytest.mark.parametrize("age", AGES)

@@ -30,6 +30,8 @@ _UPSTREAM: Final = 8.0
 #: A path where no registry has an endpoint: its answer names nodecache, and asks nothing upstream.
 _NOWHERE: Final = "/v2/nodecache"
 _OURS: Final = "Nodecache-Request-Id"
+#: Seconds after which it is strange that nobody asked a node for anything.
+_LONG: Final = 3600.0
 #: Peers that are asked for the time.
 _PEERS: Final = 3
 
@@ -82,8 +84,21 @@ def node(url: str) -> tuple[NodeFacts, Mapping[str, Any]]:
         return NodeFacts(url, problem=error.problem), {}
     down = [one["url"] for one in status.get("upstreams", ()) if one.get("up") is False]
     down += [one["origin"] for one in status.get("also_down", ())]
-    offline = bool(status.get("offline"))
-    return NodeFacts(url, peers=peers, down=tuple(dict.fromkeys(down)), offline=offline), status
+    found = NodeFacts(
+        url,
+        peers=peers,
+        down=tuple(dict.fromkeys(down)),
+        offline=bool(status.get("offline")),
+        unasked_seconds=_unasked(status),
+    )
+    return found, status
+
+
+def _unasked(status: Mapping[str, Any]) -> float | None:
+    """None where it was asked, or has not run for long."""
+    asked = any(status.get(key) for key in ("hits", "misses"))
+    uptime = float(status.get("uptime_seconds") or 0)
+    return None if asked or uptime < _LONG else uptime
 
 
 def _document(admin: Admin, path: str) -> Mapping[str, Any] | None:
