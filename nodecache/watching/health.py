@@ -13,6 +13,8 @@ from nodecache.watching.upstreams import UpstreamSeen
 
 #: Seconds. A grave trouble is part of the health for so long.
 GRAVE_FOR = 600.0
+#: Troubles (the first word of their key) of whose state there are lines of their own.
+STANDING = frozenset({"upstream", "limited", "peers off"})
 #: Seconds. A refusal for its rate limit (429) is believed to hold for so long.
 REFUSED_FOR = 3600.0
 #: Of the limit: with less left, somebody should know.
@@ -81,20 +83,24 @@ def _peers(now: Now) -> Iterator[Line]:
     if peers.off:
         yield Line(WARN, "No peer is asked for now, since most of them failed.")
     elif peers.aside:
-        yield Line(WARN, f"{peers.aside} of {peers.known} peers failed and are left alone for now.")
+        are = "is" if peers.aside == 1 else "are"
+        failed = f"{peers.aside} of {peers.known} peers failed and {are} left alone for now."
+        yield Line(WARN, failed)
 
 
 def _grave(troubles: list[TroubleSeen]) -> Iterator[Line]:
     for seen in troubles:
-        if seen.grave and not seen.over and seen.last < GRAVE_FOR:
+        grave = seen.grave and seen.key[0] not in STANDING
+        if grave and not seen.over and seen.last < GRAVE_FOR:
             yield Line(WARN, f"{span(seen.last)} ago: {seen.problem}.")
 
 
 def _all_well(now: Now, upstreams: list[UpstreamSeen]) -> str:
     if now.offline:
         return "Serving what is cached: this node is set to be offline."
-    names = ", ".join(seen.place.namespace for seen in upstreams if seen.up)
-    said = f"{names} answers" if names else "nothing was asked of upstream yet"
+    names = [seen.place.namespace for seen in upstreams if seen.up]
+    answer = "answers" if len(names) == 1 else "answer"
+    said = f"{', '.join(names)} {answer}" if names else "nothing was asked of upstream yet"
     if now.peers is not None:
         said += f", {now.peers.live} of {now.peers.known} peers are asked"
     return f"All is well: {said}."

@@ -1,9 +1,9 @@
 """How many bytes came from where, step by step: what the plots of the status page show.
 
-Two windows are kept: an hour in steps of ten seconds, a day in steps of five
-minutes. The bytes of a body that took long are spread over the time that it
-took, and bodies that are still going out are counted when somebody looks, so
-that a big layer shows as a plateau and not as a spike at its end.
+An hour is kept in steps of ten seconds, and a day in steps of five minutes. The
+bytes of a body that took long are spread over the time that it took, and bodies
+that are still going out are counted when somebody looks, so that a big layer
+shows as a plateau and not as a spike at its end.
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ _COLUMN: Final = {series: column for column, series in enumerate(Series)}
 class Window(enum.Enum):
     """The value is its name in a query."""
 
+    QUARTER = "15m"
     HOUR = "1h"
     DAY = "24h"
 
 
-#: Seconds of a step, and how many.
-STEPS: Final = {Window.HOUR: (10.0, 360), Window.DAY: (300.0, 288)}
+#: Seconds of a step of each window, and how many it has.
+STEPS: Final = {Window.QUARTER: (10.0, 90), Window.HOUR: (10.0, 360), Window.DAY: (300.0, 288)}
 
 
 @attrs.frozen
@@ -78,9 +79,9 @@ class History:
 
     def __init__(self) -> None:
         self.totals: dict[Series, float] = dict.fromkeys(Series, 0.0)
-        self._rings = {
-            window: Ring(step, count, len(Series)) for window, (step, count) in STEPS.items()
-        }
+        # By length of a step; the quarter of an hour is the end of the hour.
+        kept = (STEPS[Window.HOUR], STEPS[Window.DAY])
+        self._rings = {step: Ring(step, count, len(Series)) for step, count in kept}
 
     def add(self, flow: Flow, now: float) -> None:
         """It ended ``now``."""
@@ -90,12 +91,13 @@ class History:
 
     def past(self, window: Window, now: float, going: Iterable[Flow] = ()) -> Past:
         """``going`` is what has not ended yet, as far as it came."""
-        ring = self._rings[window].copy()
+        step, count = STEPS[window]
+        ring = self._rings[step].copy()
         for flow in going:
             _add(ring, flow, now)
-        rows = ring.rows(now)
+        rows = ring.rows(now)[-count:]
         values = {series: [row[at] for row in rows] for series, at in _COLUMN.items()}
-        return Past(ring.step, ring.first(now), ring.elapsed(now), values)
+        return Past(step, ring.last(now) - count + 1, ring.elapsed(now), values)
 
     def totals_with(self, going: Iterable[Flow]) -> dict[Series, float]:
         """As ``totals``, and what is going out as far as it came."""

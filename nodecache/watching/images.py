@@ -48,6 +48,9 @@ class Images:
         self._images: dict[str, _Image] = {}
 
     def pulled(self, event: PullFinished, now: float) -> None:
+        """One that got nothing at all is no pull of an image: there may be no such image."""
+        if event.failed >= event.requests:
+            return
         name = image_name(event.namespace, event.repository, event.reference)
         image = self._images.setdefault(name, _Image())
         image.heat = image.heat_at(now) + 1

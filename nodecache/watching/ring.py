@@ -44,9 +44,9 @@ class Ring:
         self._roll(now)
         return [row.tolist() for row in self._rows]
 
-    def first(self, now: float) -> int:
-        """The number of the oldest step: as many steps went by on the clock before it."""
-        return self._roll(now) - self.count + 1
+    def last(self, now: float) -> int:
+        """The number of the step that is going on: as many went by on the clock before it."""
+        return self._roll(now)
 
     def elapsed(self, now: float) -> float:
         """Seconds of the step that is going on."""

@@ -35,6 +35,7 @@ class Over:
 class TroubleSeen:
     """``first`` and ``last`` are seconds ago. ``over``: it is known to have ended."""
 
+    key: tuple[str, ...]
     problem: str
     next_step: str
     grave: bool
@@ -80,6 +81,7 @@ class Troubles:
         """The latest first."""
         return [
             TroubleSeen(
+                key=kept.trouble.key,
                 problem=kept.trouble.problem,
                 next_step=kept.trouble.next_step,
                 grave=kept.trouble.grave,

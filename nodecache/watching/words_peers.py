@@ -44,7 +44,7 @@ def _off(event: events.PeersOff) -> Trouble | Over:
         return Over(("peers off",))
     return Trouble(
         key=("peers off",),
-        problem=f"no peer is asked for {event.pause_seconds:.0f} s: {event.reason}",
+        problem=f"no peer is asked for {max(1, event.pause_seconds):.0f} s: {event.reason}",
         next_step="Look at this node's own network: most of the others do not answer it.",
         grave=True,
     )

@@ -35,7 +35,7 @@ def status_api(watched: Watched) -> Callable[[Klein], None]:
         try:
             window = asked_window(request)
         except ValueError as wrong:
-            return _answer(request, 400, {"problem": str(wrong), "next": "Ask for 1h or 24h."})
+            return _answer(request, 400, {"problem": str(wrong), "next": "Ask for 15m, 1h or 24h."})
         return _answer(request, 200, watched.history(window))
 
     def add(app: Klein) -> None:

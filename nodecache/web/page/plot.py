@@ -26,8 +26,9 @@ GIVEN: Final = (
 BROUGHT: Final = (("upstream", "from upstream"), ("peers", "from peers"))
 
 #: Steps to a bar, by the window's name; the words for its two halves.
-_GROUP: Final = {"1h": 3, "24h": 3}
+_GROUP: Final = {"15m": 1, "1h": 3, "24h": 3}
 _AXIS: Final = {
+    "15m": ("15 min ago", "7½ min ago", "now"),
     "1h": ("60 min ago", "30 min ago", "now"),
     "24h": ("24 h ago", "12 h ago", "now"),
 }

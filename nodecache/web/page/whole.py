@@ -20,7 +20,7 @@ _ICON: Final = (
     "%3Crect width='16' height='16' rx='3' fill='%23236b5f'/%3E"
     "%3Cpath d='M3 5h10M3 8h10M3 11h6' stroke='white' stroke-width='1.6'/%3E%3C/svg%3E"
 )
-_WINDOWS: Final = {"1h": "1 hour", "24h": "24 hours"}
+_WINDOWS: Final = {"15m": "15 minutes", "1h": "1 hour", "24h": "24 hours"}
 
 
 @attrs.frozen

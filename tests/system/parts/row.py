@@ -41,8 +41,7 @@ def row(folder: pathlib.Path, upstream: str, count: int) -> Iterator[list[Node]]
             node.launch()
         for node in nodes:
             node.process.ready(node.is_ready)
-        for node in nodes:
-            until(lambda node=node: _live(node) == count - 1, "the nodes know each other")
+        until(lambda: all(_live(node) == count - 1 for node in nodes), "the nodes know each other")
         yield nodes
 
 
