@@ -192,6 +192,8 @@ class Limits:
     peer_fills: int = 32
     # Open connections of peers; more are closed at once.
     peer_clients: int = 2048
+    # Of these, from one address: whoever knows no secret can not take the place of all others.
+    peer_clients_per_address: int = 256
     # Lines of one kind of event that may be logged at once, before some are left out.
     log_burst: int = 1000
     # Lines a second of one kind that are logged from then on.

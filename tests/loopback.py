@@ -232,6 +232,9 @@ class LoopbackCase(TestCase):
     timeouts = Timeouts()
     limits = Limits()
 
+    #: From where its clients connect.
+    source = "127.0.0.1"
+
     def setUp(self) -> None:
         self.clock = Clock()
         self.events: list[Event] = []
@@ -304,7 +307,8 @@ class LoopbackCase(TestCase):
         return client
 
     def dial(self, factory: ClientFactory) -> None:
-        reactor.connectTCP("127.0.0.1", self.port.getHost().port, factory, timeout=10)
+        port, bound = self.port.getHost().port, (self.source, 0)
+        reactor.connectTCP("127.0.0.1", port, factory, timeout=10, bindAddress=bound)
 
     async def connect(self) -> Client:
         factory = _Clients()

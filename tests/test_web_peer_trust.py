@@ -277,6 +277,24 @@ class ConnectionTests(TrustCase):
         await until(lambda: sum(client.closed for client in clients) == 2)
         self.assertEqual(len(self.site.channels), 3)
 
+    async def test_one_address_can_not_take_the_place_of_all(self) -> None:
+        self.site.most_per_address = 2
+        clients = [await self.connect() for _ in range(4)]
+        await until(lambda: sum(client.closed for client in clients) == 2)
+        self.source = "127.0.0.2"
+        elsewhere = await self.connect()
+        await until(lambda: len(self.site.channels) == 3)
+        self.assertFalse(elsewhere.closed)
+
+    async def test_the_place_of_one_that_left_is_free(self) -> None:
+        self.site.most_per_address = 1
+        first = await self.connect()
+        first.leave()
+        await until(lambda: not self.site.channels)
+        second = await self.connect()
+        await until(lambda: len(self.site.channels) == 1)
+        self.assertFalse(second.closed)
+
     async def test_a_request_that_does_not_come_is_not_waited_for(self) -> None:
         client = await self.connect()
         for line in (b"GET /peer/v1/status HTTP/1.1\r\n", b"Host: x\r\n", b"A: b\r\n"):

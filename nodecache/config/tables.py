@@ -36,6 +36,7 @@ COUNTS = frozenset(
         "peer_sweep",
         "peer_fills",
         "peer_clients",
+        "peer_clients_per_address",
         "peer_warms",
         "warm_peers",
         "warm_images",

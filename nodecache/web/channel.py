@@ -46,6 +46,7 @@ class GuardedChannel(HTTPChannel):
 
     def __init__(self) -> None:
         super().__init__()
+        self.host = ""
         self.congested = False
         self.refused = False
         self.busy: GuardedRequest | None = None
@@ -55,7 +56,7 @@ class GuardedChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self.site.channels.add(self)
+        self.site.channel_made(self)
 
     def connectionLost(self, reason: Reason = connectionDone) -> None:
         super().connectionLost(reason)

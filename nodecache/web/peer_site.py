@@ -83,6 +83,7 @@ class PeerSite(GuardedSite):
         )
         own = attrs.evolve(limits, client_connections=limits.peer_clients)
         super().__init__(Resource(), PeerRequest, self._tools, wall, timeouts, own)
+        self.most_per_address = limits.peer_clients_per_address
         self.me = me
         self.secrets = secrets
         self.active_bodies: set[Sender] = set()

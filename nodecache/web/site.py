@@ -7,6 +7,7 @@ one is over or the deadline has come; ``abort_all`` resets what is left.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,9 @@ class GuardedSite(Site):
         self.tools = tools
         self.wall = wall
         self.channels: set[GuardedChannel] = set()
+        self._from: Counter[str] = Counter()
+        #: Open connections of one address; None for no limit.
+        self.most_per_address: int | None = None
         self.active: set[GuardedRequest] = set()
         self._limits = limits
         self._over: list[Deferred[None]] = []
@@ -64,12 +68,18 @@ class GuardedSite(Site):
     # What Twisted calls.
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        if len(self.channels) >= self._limits.client_connections:
+        if self._is_full(host := getattr(addr, "host", "")):
             return None  # closed at once
         channel = super().buildProtocol(addr)
+        channel.host = host
         channel.maxHeaders = self._limits.header_lines
         channel.totalHeadersSize = self._limits.header_bytes
         return channel
+
+    def _is_full(self, host: str) -> bool:
+        if len(self.channels) >= self._limits.client_connections:
+            return True
+        return self.most_per_address is not None and self._from[host] >= self.most_per_address
 
     def acceptableProtocols(self) -> Sequence[bytes]:
         return [b"http/1.1"]
@@ -91,9 +101,16 @@ class GuardedSite(Site):
     def request_over(self, request: GuardedRequest) -> None:
         self.active.discard(request)
 
+    def channel_made(self, channel: GuardedChannel) -> None:
+        self.channels.add(channel)
+        self._from[channel.host] += 1
+
     def channel_gone(self, channel: GuardedChannel) -> None:
         """``channel`` is closed: the kernel has all that was written to it."""
         self.channels.discard(channel)
+        self._from[channel.host] -= 1
+        if self._from[channel.host] <= 0:
+            del self._from[channel.host]
         if not self.channels:
             over, self._over = self._over, []
             for waiter in over:
