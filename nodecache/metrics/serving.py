@@ -97,7 +97,7 @@ class Saved(Room):
         self._pulls = self._counter(
             "counted_pulls_avoided_total",
             "GETs of manifests, which registries count, that came from disk, from a fetch under"
-            " way or from a peer.",
+            " way or from a peer that had it.",
         )
         self._bytes = self._counter(
             "upstream_saved_bytes_total",
@@ -119,7 +119,8 @@ class Saved(Room):
             self._pulls.inc()
 
     def _asked(self, event: events.PeerAsked) -> None:
-        if event.what == "manifest" and event.outcome in {"hit", "fetched"}:
+        # One that a peer fetched for us was counted there.
+        if event.what == "manifest" and event.outcome == "hit":
             self._pulls.inc()
 
     def _filled(self, event: events.FillFinished) -> None:
