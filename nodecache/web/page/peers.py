@@ -92,10 +92,11 @@ def _sentence(peers: dict[str, Any], found: list[Neighbour], states: Counter[str
         return f"No peer is asked for {span(peers['off_seconds'])}, since most of them failed."
     feeders = sum(each.came_rate >= QUIET for each in found)
     fed = sum(each.went_rate >= QUIET for each in found)
-    flows = [f"{feeders} feed this node"] if feeders else []
-    flows += [f"{fed} are fed by it"] if fed else []
+    flows = [f"{feeders} {'feeds' if feeders == 1 else 'feed'} this node"] if feeders else []
+    flows += [f"{fed} {'is' if fed == 1 else 'are'} fed by it"] if fed else []
     now = f"; now {' and '.join(flows)}" if flows else "; nobody feeds anybody now"
-    return f"{states['live']} of {count(len(found), 'peer')} are asked{now}."
+    are = "is" if states["live"] == 1 else "are"
+    return f"{states['live']:,} of {count(len(found), 'peer')} {are} asked{now}."
 
 
 def _drawing(me: str, found: list[Neighbour]) -> Html:
@@ -275,7 +276,7 @@ def peers_table(peers: dict[str, Any], status: dict[str, Any]) -> Html:
             tag("thead", tag("tr", [tag("th", head, scope="col") for head in heads])),
             tag("tbody", [_row(each) for each in found[:LISTED]]),
         ),
-        tag("p", f"And {count(more, 'more')}.", class_="note") if more > 0 else None,
+        tag("p", f"And {count(more, 'more', 'more')}.", class_="note") if more > 0 else None,
     )
 
 
