@@ -39,20 +39,22 @@ class Said:
         return json.loads(self.out)
 
 
+async def nodecache(*arguments: str, answer: str = "") -> Said:
+    """The command, in a thread: the node of the test turns meanwhile."""
+    result = await deferToThread(
+        CliRunner().invoke, main, list(arguments), input=answer, prog_name="nodecache"
+    )
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Said(result.exit_code, result.stdout, result.stderr)
+
+
 class SteeringCase(NodeCase):
     async def say(self, *arguments: str, answer: str = "") -> Said:
-        """``nodecache ARGUMENTS``, in a thread, spoken to this node."""
+        """``nodecache ARGUMENTS``, spoken to this node."""
         where = ["--admin", f"http://127.0.0.1:{self.node.admin_port}"]
         where += ["--data-dir", str(self.data_dir)]
-        return await self.say_bare(*arguments, *where, answer=answer)
-
-    async def say_bare(self, *arguments: str, answer: str = "") -> Said:
-        result = await deferToThread(
-            CliRunner().invoke, main, list(arguments), input=answer, prog_name="nodecache"
-        )
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Said(result.exit_code, result.stdout, result.stderr)
+        return await nodecache(*arguments, *where, answer=answer)
 
     async def pull(self, image: Image, reference: str) -> None:
         """As a runtime does: the manifest, then all blobs; they are on disk then."""

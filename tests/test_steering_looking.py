@@ -12,7 +12,7 @@ from nodecache.steering.outline import outline
 from nodecache.store import StoredManifest
 from tests.fakes_client import until
 from tests.fakes_http import Gate, hold_at
-from tests.steering_case import NGINX, REDIS, SteeringCase, reactor
+from tests.steering_case import NGINX, REDIS, SteeringCase, nodecache, reactor
 
 MIB = 1 << 20
 
@@ -165,11 +165,11 @@ class ShowTests(SteeringCase):
         image = self.hub.add_image(NGINX, "1.27", [b"x" * MIB])
         await self.pull(image, "1.27")
         lines = await self.shown("nginx:1.27")
-        facts = {line.split()[0]: line[10:] for line in lines[:8]}
+        facts = {line.split()[0]: line[9:] for line in lines[:7]}
         assert facts["image"] == "nginx:1.27"
         assert facts["upstream"] == "docker.io, as library/nginx"
         assert facts["digest"] == image.digest
-        assert facts["freshness"].startswith("fresh")
+        assert facts["checked"].endswith("fresh: served without asking upstream")
         assert "100%" in facts["here"]
         table = [line.split() for line in lines if "sha256:" in line and line[0] != "d"]
         assert [row[0] for row in table] == ["manifest", "config", "layer"]
@@ -278,24 +278,24 @@ class StatusTests(SteeringCase):
         await self.node.stop("test")
         url = f"http://127.0.0.1:{port}"
         for command in (["list"], ["show", "x"], ["status"], ["status", "--cluster"]):
-            said = await self.say_bare(*command, "--admin", url)
+            said = await nodecache(*command, "--admin", url)
             assert said.code == 3
             assert url in said.err
             assert "nodecache serve" in said.err
         for command in (["purge", "x", "--yes"], ["pin", "x"], ["refresh", "x"], ["verify"]):
-            said = await self.say_bare(*command, "--data-dir", str(self.data_dir))
+            said = await nodecache(*command, "--data-dir", str(self.data_dir))
             assert said.code == 3
             assert "nodecache serve" in said.err
 
     async def test_a_port_that_is_not_a_nodes_is_said_to_be_none(self) -> None:
         await self.start()
-        said = await self.say_bare("list", "--admin", self.url(""))
+        said = await nodecache("list", "--admin", self.url(""))
         assert said.code == 1
         assert "admin port" in said.err
 
     async def test_an_address_that_is_no_url_is_exit_code_2(self) -> None:
         for url in ("nowhere", "ftp://x", "http://x:port"):
-            said = await self.say_bare("list", "--admin", url)
+            said = await nodecache("list", "--admin", url)
             assert said.code == 2
             assert "--admin" in said.err
 

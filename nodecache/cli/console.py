@@ -17,9 +17,10 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -106,6 +107,14 @@ def print_table(made: Table) -> None:
     to.print(made)
 
 
+class _Speed(ProgressColumn):
+    """In the units of all other figures."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{size(speed)}/s")
+
+
 def progress(*, total: bool = True) -> Progress:
     """Bars for bytes, on stderr: nothing of them in a pipe. Without ``total``, of bare counts."""
     columns = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=20)]
@@ -113,7 +122,7 @@ def progress(*, total: bool = True) -> Progress:
         return Progress(
             *columns,
             DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            _Speed(),
             TimeRemainingColumn(),
             console=to_stderr(),
             disable=not sys.stderr.isatty(),
@@ -136,7 +145,8 @@ def confirm(question: str, *, yes: bool) -> None:
             "Say --yes to do it without a question.",
             EXIT_UNUSABLE,
         )
-    if not click.confirm(question, err=True):
+    click.echo(f"{question} [y/N]: ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         fail("nothing was changed")
 
 

@@ -28,7 +28,7 @@ _FROM: Final = {
     "upstream": "upstream",
 }
 _FRESHNESS: Final = {
-    "digest": "it has no tag: a digest means the same for ever",
+    "digest": "never: it has no tag, and a digest means the same for ever",
     "imported": "imported: upstream is asked by 'nodecache refresh' only",
     "fresh": "fresh: served without asking upstream",
     "due": "upstream is asked at the next pull",
@@ -54,7 +54,7 @@ def show(*, image: str, digests: bool, as_json: bool, target: Target) -> None:
         return
     out = console()
     for title, value in _facts(found):
-        out.print(f"{title:10}{value}", soft_wrap=True)
+        out.print(f"{title:9}{value}", soft_wrap=True)
     out.print()
     shown = table("", "DIGEST", "SIZE", "HERE", "FROM", right=("SIZE", "HERE"))
     for cells in _lines(found["manifest"], 0, whole=digests):
@@ -72,9 +72,9 @@ def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     whole, here = found["bytes"], found["bytes_here"]
     yield "here", f"{size(here)} of {size(whole)} ({percent(here / whole if whole else 1.0)})"
     yield "used", f"{ago(found['last_used_seconds'])} ago"
-    if found["checked_seconds"] is not None:
-        yield "checked", f"{ago(found['checked_seconds'])} ago"
-    yield "freshness", _FRESHNESS.get(found["freshness"], found["freshness"])
+    freshness = _FRESHNESS.get(found["freshness"], found["freshness"])
+    when = "" if found["checked_seconds"] is None else f"{ago(found['checked_seconds'])} ago; "
+    yield "checked", when + freshness
     if kept := marks(found):
         yield "kept", kept
 

@@ -22,6 +22,7 @@ def summary(status: Mapping[str, Any]) -> dict[str, Any]:
     """Of this node's own status, what others are told; sizes in bytes."""
     cache, sources = status["cache"], status["bytes_by_source"]
     return {
+        "id": status["node_id"],
         "release": status["version"],
         "state": status["state"],
         "health": status["health"],

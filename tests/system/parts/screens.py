@@ -1,0 +1,45 @@
+"""The screens of docs/command-line.md: written from real ones, and compared with them by shape.
+
+Figures, times and digests differ from run to run; what stands around them does not.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+DOCUMENT = pathlib.Path(__file__).parents[3] / "docs" / "command-line.md"
+
+_SCREEN = re.compile(r"<!-- screen (\w+) -->\n```console\n(.*?)```\n", re.DOTALL)
+
+#: What differs from run to run, and what it is in a shape.
+_SHAPES = (
+    (re.compile(r"sha256:[0-9a-f]+"), "DIGEST"),
+    (re.compile(r"[█░]+"), "BAR"),
+    (re.compile(r"\b[0-9]+(?:\.[0-9]+)*"), "N"),
+    (re.compile(r"\b(?:[KMGTP]i)?B\b"), "B"),
+    (re.compile(r"\bN (?:s|min|h|d)\b"), "TIME"),
+    (re.compile(r" +"), " "),
+)
+
+
+def shape(text: str) -> list[str]:
+    """The lines of a screen without what differs from run to run."""
+    for pattern, word in _SHAPES:
+        text = pattern.sub(word, text)
+    return [line.strip() for line in text.strip().splitlines()]
+
+
+def documented() -> dict[str, str]:
+    """The screens of the document, by name."""
+    return {match[1]: match[2] for match in _SCREEN.finditer(DOCUMENT.read_text("utf-8"))}
+
+
+def write(screens: dict[str, str]) -> None:
+    """Put real screens in the places of those in the document."""
+
+    def fresh(match: re.Match[str]) -> str:
+        text = screens.get(match[1], match[2].rstrip("\n"))
+        return f"<!-- screen {match[1]} -->\n```console\n{text}\n```\n"
+
+    DOCUMENT.write_text(_SCREEN.sub(fresh, DOCUMENT.read_text("utf-8")), "utf-8")

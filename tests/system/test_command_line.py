@@ -1,0 +1,276 @@
+"""The commands as a person uses them: in a terminal, piped, interrupted, with the node down."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import attrs
+import pytest
+
+from tests.system.conftest import Shop
+from tests.system.parts import screens
+from tests.system.parts.hub import Hub
+from tests.system.parts.images import Image
+from tests.system.parts.node import Node
+from tests.system.parts.terminal import COLUMNS, LINES, Terminal
+from tests.system.parts.zoo import oci_index, quarter_gib, schema2
+
+#: Set, the screens of docs/command-line.md are written, not compared.
+WRITE = "NODECACHE_WRITE_SCREENS"
+NODECACHE = (sys.executable, "-c", "from nodecache.cli import main; main(prog_name='nodecache')")
+
+
+@attrs.frozen
+class Town:
+    """A node, and the images that it has pulled from a real registry."""
+
+    node: Node
+    nginx: Image
+    redis: Image
+    tool: Image
+
+    @property
+    def env(self) -> dict[str, str]:
+        """As in the node's own container: no command needs an option then."""
+        return {
+            "NODECACHE_DATA_DIR": str(self.node.data_dir),
+            "NODECACHE_ADMIN_LISTEN": f"127.0.0.1:{self.node.admin_port}",
+            "PYTHONPATH": os.fspath(pathlib.Path(screens.__file__).parents[3]),
+        }
+
+    def terminal(self, *arguments: str) -> Terminal:
+        return Terminal([*NODECACHE, *arguments], self.env)
+
+    def pipe(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*NODECACHE, *arguments],
+            env={**os.environ, **self.env},
+            input=answer,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def names(self) -> list[str]:
+        listed = json.loads(self.pipe("list", "--json").stdout)
+        return [row["name"] for row in listed["images"]]
+
+    def pull(self, image: Image) -> None:
+        """As a runtime of this machine does."""
+        assert self.node.ask(f"/v2/{image.name}/manifests/{image.tag}").status == 200
+        manifest = image.platform()
+        assert self.node.ask(f"/v2/{image.name}/manifests/{manifest.digest}").status == 200
+        for blob in manifest.blobs:
+            assert self.node.ask(f"/v2/{image.name}/blobs/{blob.digest}").status == 200
+
+
+@pytest.fixture(scope="module")
+def the_town(world: pathlib.Path, the_hub: Hub, shop: Shop) -> Iterator[Town]:
+    node = Node(world / "command-line", f"docker.io={the_hub.url}", {"node-id": "node-1"})
+    images = (
+        shop.push("library/nginx", "1.27", oci_index, "nginx"),
+        shop.push("library/redis", "7", schema2, "redis"),
+        shop.push("acme/tool", "2.4", schema2, "tool"),
+    )
+    town = Town(node.start(), *images)
+    try:
+        yield town
+    finally:
+        node.close()
+
+
+@pytest.fixture
+def town(the_town: Town, hub: Hub) -> Town:
+    """All three images are here, whatever the last test did."""
+    del hub  # as usual
+    if not the_town.node.process.alive:
+        the_town.node.start()
+    for image in (the_town.nginx, the_town.redis, the_town.tool):
+        the_town.pull(image)
+    return the_town
+
+
+#: Screens of the document, in the order in which a person would see them.
+SCENES = (
+    ("help", ("--help",)),
+    ("status", ("status",)),
+    ("cluster", ("status", "--cluster")),
+    ("list", ("list",)),
+    ("show", ("show", "nginx:1.27")),
+    ("verify", ("verify",)),
+    ("pin", ("pin", "nginx:1.27")),
+    ("purge", ("purge", "acme/*", "--yes")),
+    ("refresh", ("refresh", "redis", "nginx")),
+    ("unpin", ("unpin", "nginx")),
+    ("wrong", ("show", "ngnix:1.27")),
+)
+
+
+def test_every_screen_fits_and_is_as_the_document_shows_it(town: Town) -> None:
+    seen: dict[str, str] = {}
+    for name, arguments in SCENES:
+        with town.terminal(*arguments) as terminal:
+            code = terminal.end()
+        shown = terminal.screen
+        assert code == (1 if name == "wrong" else 0), shown
+        assert max(map(len, shown.splitlines())) <= COLUMNS, shown
+        seen[name] = f"$ nodecache {' '.join(_quoted(word) for word in arguments)}\n{shown}"
+    assert len(seen["help"].splitlines()) <= LINES
+    if os.environ.get(WRITE):
+        screens.write(seen)
+    kept = screens.documented()
+    assert set(kept) >= set(seen)
+    for name, text in seen.items():
+        assert screens.shape(text) == screens.shape(kept[name]), name
+
+
+def _quoted(word: str) -> str:
+    return f"'{word}'" if "*" in word else word
+
+
+def test_in_a_pipe_no_row_is_cut_and_json_is_json(town: Town) -> None:
+    for command in ("list", "show nginx:1.27 --digests", "status"):
+        piped = town.pipe(*command.split())
+        assert piped.returncode == 0, piped.stderr
+        assert "\x1b" not in piped.stdout + piped.stderr
+    wide = town.pipe("show", "nginx:1.27", "--digests").stdout
+    assert all(blob.digest in wide for blob in town.nginx.platform().blobs)
+    rows = town.pipe("list").stdout.splitlines()
+    assert [row.split()[0] for row in rows[1:]] == [
+        "acme/tool:2.4",
+        "nginx:1.27",
+        "redis:7",
+    ]
+    for command in ("list", "show redis", "status", "status --cluster"):
+        json.loads(town.pipe(*command.split(), "--json").stdout)
+    for verb in ("verify", "pin", "unpin", "refresh"):
+        lines = town.pipe(verb, "redis", "--json").stdout.splitlines()
+        assert json.loads(lines[-1])["event"] == "done", verb
+
+
+def test_the_figures_are_those_of_the_registry(town: Town) -> None:
+    [row] = [
+        row
+        for row in json.loads(town.pipe("list", "--json").stdout)["images"]
+        if row["name"] == "nginx:1.27"
+    ]
+    mine = town.nginx.platform()
+    size = len(town.nginx.manifest.body) + len(mine.body) + sum(b.size for b in mine.all_blobs())
+    assert row["digest"] == town.nginx.digest
+    assert row["bytes"] == row["bytes_here"] == size
+
+
+def test_purge_asks_and_takes_no_for_an_answer(town: Town) -> None:
+    with town.terminal("purge", "acme/tool") as terminal:
+        terminal.until(lambda text: "Remove 1 image? [y/N]:" in text, "the question")
+        terminal.type("n\n")
+        assert terminal.end() == 1
+    assert "nothing was changed" in terminal.screen
+    assert "acme/tool:2.4" in town.names()
+    with town.terminal("purge", "acme/tool") as terminal:
+        terminal.until(lambda text: "[y/N]:" in text, "the question")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+    assert "acme/tool:2.4" in town.names()
+    with town.terminal("purge", "acme/tool") as terminal:
+        terminal.until(lambda text: "[y/N]:" in text, "the question")
+        terminal.type("y\n")
+        assert terminal.end() == 0
+    assert "acme/tool:2.4" not in town.names()
+    for blob in town.tool.platform().blobs:
+        hexed = blob.digest.removeprefix("sha256:")
+        assert not (town.node.data_dir / "v1" / "blobs" / "sha256" / hexed[:2] / hexed).exists()
+    town.pull(town.tool)
+    assert "acme/tool:2.4" in town.names()
+
+
+def test_ctrl_c_in_the_middle_is_130_and_loses_nothing(town: Town, shop: Shop) -> None:
+    big = shop.once(quarter_gib)
+    town.pull(big)
+    before = town.names()
+    with town.terminal("verify") as terminal:
+        terminal.until(lambda text: "reading" in text, "the bar")
+        town.node.process.signal(signal.SIGSTOP)  # so that it is the middle
+        try:
+            terminal.type("\x03")
+            assert terminal.end() == 130
+        finally:
+            town.node.process.signal(signal.SIGCONT)
+    assert terminal.screen.splitlines()[-1] == "nodecache: interrupted"
+    assert town.names() == before
+    verified = town.pipe("verify")
+    assert verified.returncode == 0, verified
+    assert "all are good" in verified.stdout
+    assert town.pipe("purge", str(big.name), "--yes").returncode == 0
+
+
+def test_a_rotten_file_is_found_and_named(town: Town) -> None:
+    blob = town.redis.manifest.blobs[1]
+    hexed = blob.digest.removeprefix("sha256:")
+    path = town.node.data_dir / "v1" / "blobs" / "sha256" / hexed[:2] / hexed
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(bytes(data))
+    found = town.pipe("verify", "redis")
+    assert found.returncode == 1
+    assert f"rotten, removed: blob {blob.digest} of redis:7" in found.stdout
+    assert not path.exists()
+    town.pull(town.redis)
+    assert town.pipe("verify", "redis").returncode == 0
+
+
+def test_a_pin_outlives_a_kill_and_the_socket_is_the_nodes_alone(town: Town) -> None:
+    assert town.pipe("pin", "redis:7").returncode == 0
+    socket = town.node.data_dir / "control.sock"
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+    town.node.kill()
+    assert socket.exists()
+    down = town.pipe("unpin", "redis:7")
+    assert (down.returncode, down.stdout) == (3, "")
+    town.node.start()
+    row = town.pipe("list", "redis").stdout.splitlines()[1]
+    assert row.endswith("pinned")
+    assert town.pipe("unpin", "redis:7").stdout.strip() == "redis:7: unpinned"
+
+
+def test_with_the_node_down_the_next_step_is_named(the_town: Town) -> None:
+    assert the_town.node.stop() == 0
+    assert not (the_town.node.data_dir / "control.sock").exists()
+    for arguments in (("status",), ("show", "nginx"), ("verify",), ("purge", "nginx", "--yes")):
+        said = the_town.pipe(*arguments)
+        assert said.returncode == 3, arguments
+        problem, next_step = said.stderr.splitlines()
+        assert problem.startswith("nodecache: no node answers on"), arguments
+        assert "Start it with 'nodecache serve'" in next_step, arguments
+    the_town.node.start()
+
+
+def test_wrong_names_offer_the_nearest(town: Town) -> None:
+    for arguments in (("list",), ("purge", "--yes"), ("pin",)):
+        said = town.pipe(*arguments, "ngnix:1.27")
+        assert said.returncode == 1, arguments
+        assert "Did you mean nginx:1.27?" in said.stderr, arguments
+    said = town.pipe("lst")
+    assert said.returncode == 2
+    assert "Did you mean 'list'?" in said.stderr
+
+
+def test_names_of_images_are_completed_by_the_shell(town: Town) -> None:
+    asked = {"_NODECACHE_COMPLETE": "bash_complete", "COMP_WORDS": "nodecache show ng"}
+    found = subprocess.run(
+        NODECACHE,
+        env={**os.environ, **town.env, **asked, "COMP_CWORD": "2"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.stdout.split() == ["plain,nginx:1.27"]

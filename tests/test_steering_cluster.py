@@ -1,0 +1,87 @@
+"""What the commands say of other nodes: the status of all, and what a peer has."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from nodecache.membership import Address
+from tests.cluster_case import ClusterCase, Member
+from tests.steering_case import Said, nodecache
+
+NGINX = "library/nginx"
+
+
+async def say(member: Member, *arguments: str) -> Said:
+    assert member.node is not None
+    url = f"http://127.0.0.1:{member.node.admin_port}"
+    return await nodecache(*arguments, "--admin", url, "--data-dir", str(member.data_dir))
+
+
+class StatusOfAll(ClusterCase):
+    def test_every_node_is_asked(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._every_node())
+
+    async def _every_node(self) -> None:
+        first, second, third = await self.cluster(3)
+        await third.pull(self.hub.add_image(NGINX, "latest", [b"x" * 100_000]))
+        document = (await say(first, "status", "--cluster", "--json")).document
+        nodes = {node["id"]: node for node in document["nodes"]}
+        assert set(nodes) == {"node0", "node1", "node2"}
+        assert [node["self"] for node in document["nodes"]] == [True, False, False]
+        assert nodes["node2"]["status"]["served_bytes"] > 100_000
+        assert nodes["node2"]["status"]["cap"] == 1 << 30
+        assert all(node["status"]["release"] for node in nodes.values())
+        assert second.node is not None
+        said = await say(first, "status", "--cluster")
+        rows = [line.split() for line in said.out.splitlines()[1:4]]
+        assert [row[:2] for row in rows] == [
+            ["node0*", "live"],
+            ["node1", "live"],
+            ["node2", "live"],
+        ]
+
+    def test_one_that_is_gone_is_shown_as_such(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._gone())
+
+    async def _gone(self) -> None:
+        first, second = await self.cluster(2)
+        node = second.node
+        assert node is not None
+        # Its port is closed, and nobody was told.
+        await node._listeners["peer_listen"].close()
+        node._neighbours.site.abort_all()  # type: ignore[union-attr]
+        said = await say(first, "status", "--cluster")
+        assert said.code == 0
+        row = next(line for line in said.out.splitlines() if line.startswith("node1"))
+        assert "no answer" in row
+        assert said.out.splitlines()[-1].startswith("node1: ")
+
+    def test_an_address_that_nobody_answers_on_is_shown_as_unknown(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._unknown())
+
+    async def _unknown(self) -> None:
+        nowhere = self.addresses(1)
+        address: Address = nowhere[0]
+        self.members = [self.member(0, [*self.addresses(1), address])]
+        await self.members[0].start()
+        document = (await say(self.members[0], "status", "--cluster", "--json")).document
+        [_, other] = document["nodes"]
+        assert other["id"] == str(address)
+        assert other["status"] is None
+        assert other["problem"]
+
+
+class WhereBlobsComeFrom(ClusterCase):
+    def test_a_blob_that_a_peer_has_comes_from_a_peer(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._at_a_peer())
+
+    async def _at_a_peer(self) -> None:
+        first, second = await self.cluster(2)
+        image = self.hub.add_image(NGINX, "1", [b"x" * 1000])
+        await second.pull(image, "1")
+        assert (await first.manifest(NGINX, "1")).status == 200
+        crossed = self.hub.count(kind="blob")
+        document = (await say(first, "show", "nginx", "--json")).document
+        assert [blob["from"] for blob in document["manifest"]["blobs"]] == ["peer", "peer"]
+        assert "a peer" in (await say(first, "show", "nginx")).out
+        assert self.hub.count(kind="blob") == crossed  # nobody was made to fetch
