@@ -11,7 +11,14 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
-from nodecache.events import PeerAsked, PeerFailed, PeerSuspected, Repaired, Unexpected
+from nodecache.events import (
+    PeerAsked,
+    PeerFailed,
+    PeerIdTwice,
+    PeerSuspected,
+    Repaired,
+    Unexpected,
+)
 from nodecache.limits import SEGMENT
 from nodecache.membership import Address
 from nodecache.rendezvous import Roster
@@ -123,6 +130,21 @@ class Corrupt(ClusterCase):
 
 def started(work: Coroutine[Any, Any, None]) -> Deferred[None]:
     return Deferred.fromCoroutine(work)
+
+
+class Twins(ClusterCase):
+    def test_nodes_of_one_id_say_so(self) -> Deferred[None]:
+        """As from a setting that gives all of them the same: they would never share."""
+        return started(self._twins())
+
+    async def _twins(self) -> None:
+        addresses = [Address("127.0.0.1", free_port()) for _ in range(2)]
+        both = [self.member(index, addresses, node_id="same") for index in range(2)]
+        await gathered([member.start() for member in both])
+        await until(_reactor, lambda: all(member.told(PeerIdTwice) for member in both))
+        image = self.hub.add_image("library/app", "latest", [os.urandom(1000)])
+        for member in both:
+            await member.pull(image)
 
 
 class Strangers(ClusterCase):

@@ -39,6 +39,7 @@ from nodecache.events.node import (
     Stopped,
     Stopping,
     TagResolved,
+    TracesFailed,
     Unexpected,
 )
 from nodecache.events.peers import (
@@ -48,6 +49,7 @@ from nodecache.events.peers import (
     PeerBytes,
     PeerFailed,
     PeerHealth,
+    PeerIdTwice,
     PeersChanged,
     PeersOff,
     PeersSeen,
@@ -76,6 +78,7 @@ __all__ = [
     "PeerBytes",
     "PeerFailed",
     "PeerHealth",
+    "PeerIdTwice",
     "PeerSuspected",
     "PeersChanged",
     "PeersOff",
@@ -94,6 +97,7 @@ __all__ = [
     "Stopping",
     "TagResolved",
     "TokenFetched",
+    "TracesFailed",
     "Unexpected",
     "UpstreamAnswered",
     "UpstreamBytes",

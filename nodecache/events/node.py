@@ -196,6 +196,15 @@ class LogLevelSet(Event):
 
 
 @attrs.frozen(kw_only=True)
+class TracesFailed(Event):
+    """The collector of traces did not take spans; they are lost, and nothing else is."""
+
+    name: ClassVar[str] = "traces_failed"
+    level: ClassVar[Level] = Level.WARNING
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class Unexpected(Event):
     """A bug: an exception that nothing foresaw. ``trace`` is its traceback."""
 

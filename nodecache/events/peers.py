@@ -123,6 +123,16 @@ class PeersChanged(Event):
 
 
 @attrs.frozen(kw_only=True)
+class PeerIdTwice(Event):
+    """Another node answers with this one's id: the two take each other for themselves."""
+
+    name: ClassVar[str] = "peer_id_twice"
+    level: ClassVar[Level] = Level.ERROR
+    id: str
+    address: str
+
+
+@attrs.frozen(kw_only=True)
 class DiscoveryFailed(Event):
     """The name of the peers was not resolved; the last good view stays."""
 

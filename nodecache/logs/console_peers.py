@@ -41,6 +41,10 @@ def _repaired(event: events.Repaired) -> str:
     return f"{event.digest} was fetched again from {event.source}, and is {event.outcome}"
 
 
+def _twice(event: events.PeerIdTwice) -> str:
+    return f"{event.address} has the id of this node, {event.id}: give each node its own --node-id"
+
+
 def _unresolved(event: events.DiscoveryFailed) -> str:
     return f"the peers ({event.target}) were not found, those known stay: {event.reason}"
 
@@ -60,6 +64,7 @@ PEERS: Final[Mapping[type[Event], Callable[[Any], str | None]]] = {
     events.PeersOff: _off,
     events.PeerSuspected: _suspected,
     events.Repaired: _repaired,
+    events.PeerIdTwice: _twice,
     events.DiscoveryFailed: _unresolved,
     events.SecretsRead: _secrets,
 }

@@ -22,7 +22,8 @@ class Hello:
     """``wire`` is the wire version, ``release`` that of the program.
 
     ``leaving``: it is stopping. ``busy``: it is slow now, and better asked
-    last. Both sides of a ``hello`` send one.
+    last. ``instance`` is another word each time that a node is started. Both
+    sides of a ``hello`` send one.
     """
 
     id: str
@@ -33,3 +34,4 @@ class Hello:
     known: tuple[Known, ...] = ()
     leaving: bool = False
     busy: bool = False
+    instance: str = ""

@@ -54,14 +54,14 @@ _NEVER: Final = float("-inf")
 
 
 class Membership:
-    """``fixed`` addresses never age. ``leaving`` and ``busy`` are our own, told in ``hello``."""
+    """``fixed`` addresses never age. Our ``leaving``, ``busy`` and ``instance`` go into a hello."""
 
     def __init__(
         self, me: Peer, timeouts: Timeouts, release: str, fixed: Collection[Address] = ()
     ) -> None:
         self._timeouts = timeouts
         self._release = release
-        self.leaving = self.busy = False
+        self.leaving, self.busy, self.instance = False, False, ""
         self._now = _NEVER
         self._own = Own(me, timeouts.peer_forget)
         self._resolved = Resolved(fixed, timeouts.peer_forget)
@@ -150,6 +150,7 @@ class Membership:
             self._told[1],
             leaving=self.leaving,
             busy=self.busy,
+            instance=self.instance,
         )
 
     # What DNS says
@@ -191,11 +192,10 @@ class Membership:
         news = self._own.lost(address)
         if answered:
             self._outage.greeting(answered=True, now=now)
-        meeting = self._meeting
         if address not in self._own:
-            news = meeting.met(address, hello, now, answered=answered) or news
+            news = self._meeting.met(address, hello, now, answered=answered) or news
         if hello.wire == WIRE_VERSION:
-            news = meeting.learn(hello.known, now) or news
+            news = self._meeting.learn(hello.known, now) or news
         if news:
             self._changed()
 

@@ -45,6 +45,9 @@ class Peers(Room):
         self._repairs = self._counter(
             "peer_repairs_total", "Blobs fetched again after that.", ("source", "outcome")
         )
+        self._twice = self._counter(
+            "peer_id_conflicts_total", "Times that another node answered with this one's id.", ()
+        )
         self._outcome = Bounded()
         for whose in ("theirs", "ours"):
             self._suspected.labels(whose)
@@ -55,6 +58,7 @@ class Peers(Room):
             events.PeerAnswered: self._answer,
             events.PeerBytes: self._count,
             events.PeerFailed: lambda e: self._failures.labels(e.what, e.kind).inc(),
+            events.PeerIdTwice: lambda _: self._twice.inc(),
             events.PeerSuspected: lambda e: self._suspected.labels(e.whose).inc(),
             events.Repaired: lambda e: self._repairs.labels(e.source, e.outcome).inc(),
         }

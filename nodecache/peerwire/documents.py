@@ -74,6 +74,7 @@ def encode_hello(hello: Hello) -> bytes:
             "known": known,
             "leaving": hello.leaving,
             "busy": hello.busy,
+            "instance": hello.instance,
         }
     )
 
@@ -90,6 +91,7 @@ def decode_hello(body: bytes) -> Hello:
         known=tuple(map(_known, _list(value.get("known"), MOST_KNOWN))),
         leaving=_flag(value.get("leaving")),
         busy=_flag(value.get("busy")),
+        instance=f.zone(value.get("instance", "")),
     )
 
 

@@ -9,6 +9,7 @@ to fetch, whom it waits for, and whom it suspects.
 from __future__ import annotations
 
 import random
+import secrets
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from nodecache.cache.owning import Sharing
 from nodecache.config import Settings, parse_listen
 from nodecache.deadline import Deadline
 from nodecache.discovery import Discovery
+from nodecache.discovery.twins import Twins
 from nodecache.events import Coalesced, Event, PeerFailed
 from nodecache.failures import PeerFailure, PeerKind
 from nodecache.fill import Fills
@@ -102,11 +104,12 @@ class Neighbours:
 
     def _make_discovery(self) -> Discovery:
         assert self._settings.peers is not None
+        me = self.membership
         return Discovery(
             self._reactor,
             self._settings.peers,
-            self.membership,
-            self.peers.hello,
+            me,
+            Twins(self.peers.hello, me.me.id, me.instance, self.observe).hello,
             self.observe,
             self._settings.timeouts,
             random.Random(),
@@ -285,7 +288,9 @@ class Neighbours:
 def _membership(settings: Settings, me: str) -> Membership:
     assert settings.peers is not None
     own = Peer(me, _own_addresses(settings), settings.zone)
-    return Membership(own, settings.timeouts, __version__, settings.peers.addresses)
+    found = Membership(own, settings.timeouts, __version__, settings.peers.addresses)
+    found.instance = secrets.token_hex(8)
+    return found
 
 
 def _own_addresses(settings: Settings) -> tuple[Address, ...]:
