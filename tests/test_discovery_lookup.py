@@ -66,6 +66,16 @@ class TestAnswers(LookupCase):
         found = await self.lookup().lookup(NAME)
         self.assertEqual(found, Found(("10.0.0.1", "10.0.0.2", "fd00::1")))
 
+    async def test_a_name_server_may_have_an_ipv6_address(self) -> None:
+        number = self.dns.start(host="::1")
+        self.settings = Fixed(ResolvConf(("::1",)))
+        self.dns.peers(NAME, ["10.0.0.1"], ["fd00::1"])
+        found = await self.lookup(port=number).lookup(NAME)
+        self.assertEqual(found, Found(("10.0.0.1", "fd00::1")))
+        many = [f"10.0.{index // 256}.{index % 256}" for index in range(400)]
+        self.dns.peers(NAME, many)  # too many for a datagram: the rest comes over TCP
+        self.assertEqual(len((await self.lookup(port=number).lookup(NAME)).hosts), 400)
+
     async def test_one_family_alone_is_a_whole_answer(self) -> None:
         self.dns.peers(NAME, ["10.0.0.1"])
         self.assertEqual(await self.lookup().lookup(NAME), Found(("10.0.0.1",)))
