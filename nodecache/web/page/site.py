@@ -10,6 +10,7 @@ from typing import Final
 
 from klein import Klein
 
+from nodecache.watching import Window
 from nodecache.web.api import PeersSeenHere, peers_view
 from nodecache.web.api_status import Watched, asked_window
 from nodecache.web.page.facts import facts
@@ -58,45 +59,56 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
+class _Page:
+    """Answers the two paths."""
+
+    def __init__(self, watched: Watched, peers: Callable[[], PeersSeenHere] | None) -> None:
+        self._watched = watched
+        self._peers = peers
+        self._assets = read_assets()
+        self._policy = policy(self._assets)
+
+    def root(self, request: GuardedRequest) -> bytes:
+        request.setHeader("Vary", "Accept")
+        if wants_html(request.requestHeaders.getRawHeaders("Accept", [])):
+            return self._answer(request, page)
+        words = facts(self._watched.status(), self._watched.transfers())
+        return request.reply(200, words.encode("utf-8", "replace"), TEXT)
+
+    def live(self, request: GuardedRequest) -> bytes:
+        return self._answer(request, live)
+
+    def _answer(self, request: GuardedRequest, draw: Callable[[Documents, Assets], str]) -> bytes:
+        try:
+            window = asked_window(request)
+        except ValueError as wrong:
+            return request.reply(400, f"{wrong}\n".encode(), TEXT)
+        markup = draw(self._documents(window), self._assets)
+        request.setHeader("Content-Security-Policy", self._policy)
+        for name, value in HEADERS:
+            request.setHeader(name, value)
+        return request.reply(200, markup.encode("utf-8", "replace"), HTML)
+
+    def _documents(self, window: Window) -> Documents:
+        watched = self._watched
+        return Documents(
+            status=watched.status(),
+            history=watched.history(window),
+            transfers=watched.transfers(),
+            errors=watched.errors(),
+            peers=None if self._peers is None else peers_view(self._peers()),
+        )
+
+
 def status_page(
     watched: Watched, peers: Callable[[], PeersSeenHere] | None
 ) -> Callable[[Klein], None]:
     """For ``admin_site(more=...)``: adds ``/`` and ``/page/live``."""
-    assets = read_assets()
-    csp = policy(assets)
-
-    def documents(request: GuardedRequest) -> Documents:
-        return Documents(
-            status=watched.status(),
-            history=watched.history(asked_window(request)),
-            transfers=watched.transfers(),
-            errors=watched.errors(),
-            peers=None if peers is None else peers_view(peers()),
-        )
-
-    def answer(request: GuardedRequest, draw: Callable[[Documents, Assets], str]) -> bytes:
-        try:
-            found = documents(request)
-        except ValueError as wrong:
-            return request.reply(400, f"{wrong}\n".encode(), TEXT)
-        request.setHeader("Content-Security-Policy", csp)
-        for name, value in HEADERS:
-            request.setHeader(name, value)
-        return request.reply(200, draw(found, assets).encode("utf-8", "replace"), HTML)
-
-    def root(request: GuardedRequest) -> bytes:
-        request.setHeader("Vary", "Accept")
-        if wants_html(request.requestHeaders.getRawHeaders("Accept", [])):
-            return answer(request, page)
-        text = facts(watched.status(), watched.transfers())
-        return request.reply(200, text.encode("utf-8", "replace"), TEXT)
-
-    def now(request: GuardedRequest) -> bytes:
-        return answer(request, live)
+    made = _Page(watched, peers)
 
     def add(app: Klein) -> None:
-        app.route("/", methods=["GET"], endpoint="page")(root)
-        app.route("/page/live", methods=["GET"], endpoint="live")(now)
+        app.route("/", methods=["GET"], endpoint="page")(made.root)
+        app.route("/page/live", methods=["GET"], endpoint="live")(made.live)
 
     return add
 
