@@ -22,7 +22,13 @@ def long_description() -> str:
     return readme.read_text(encoding="utf-8") if readme.exists() else ""
 
 
+OTEL = [
+    "opentelemetry-exporter-otlp-proto-http>=1.27",
+    "opentelemetry-sdk>=1.27",
+]
+
 TEST = [
+    *OTEL,
     "axe-playwright-python>=0.1.8",
     "hypothesis>=6.100",
     "playwright>=1.50",
@@ -67,7 +73,12 @@ setup(
         "rich>=13.7",
         "Twisted[tls]>=24.7",
     ],
-    extras_require={"test": TEST, "dev": DEV},
+    extras_require={
+        # Traces for a collector; nothing else needs it, and serve loads it only when told to.
+        "otel": OTEL,
+        "test": TEST,
+        "dev": DEV,
+    },
     entry_points={"console_scripts": ["nodecache=nodecache.__main__:main"]},
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -56,6 +56,12 @@ class Timeouts:
     listing_ttl: float = 60.0
     # An answered range keeps its blob from eviction this long after its last reader.
     grace_pin: float = 60.0
+    # Spans are sent to their collector this often.
+    traces_flush: float = 2.0
+    # A collector is given this long to take them.
+    traces_send: float = 5.0
+    # The last spans are given this long when the node stops.
+    traces_close: float = 1.0
     # Idle connections to upstream are kept this long.
     keepalive: float = 30.0
     # The running marker in the data folder is rewritten this often.

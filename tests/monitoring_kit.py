@@ -23,7 +23,7 @@ CASES: Final = ROOT / "tests" / "rules"
 
 #: What the scraper puts to each series, and what this node's process shows by itself.
 OF_THE_SCRAPER: Final = frozenset({"job", "instance", "node"})
-OTHERS: Final = {
+OTHERS: Final[dict[str, frozenset[str]]] = {
     "up": frozenset(),
     "process_open_fds": frozenset(),
     "process_max_fds": frozenset(),

@@ -52,7 +52,18 @@ FLOORS: tuple[tuple[str, frozenset[str]], ...] = (
     ),
     (
         "leaves of the shell",
-        frozenset({"archives", "diskpool", "logs", "metrics", "results", "seams", "singleflight"}),
+        frozenset(
+            {
+                "archives",
+                "diskpool",
+                "logs",
+                "metrics",
+                "results",
+                "seams",
+                "singleflight",
+                "tracing",
+            }
+        ),
     ),
     ("store", frozenset({"store"})),
     ("in flight", frozenset({"inflight"})),

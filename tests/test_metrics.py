@@ -6,11 +6,11 @@ import contextvars
 import pathlib
 import platform
 import re
+from importlib import metadata
 from typing import Any
 
 import attrs
 import pytest
-import twisted
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
@@ -271,7 +271,7 @@ def test_pulls_are_counted_complete_or_failed() -> None:
 
 def test_the_running_release_is_named() -> None:
     labels = {"version": __version__, "python": platform.python_version()}
-    labels["twisted"] = twisted.version.public()
+    labels["twisted"] = metadata.version("Twisted")
     assert Counted()("nodecache_build_info", **labels) == 1
 
 
@@ -345,7 +345,7 @@ def test_a_known_value_stays_known_when_the_limit_is_reached() -> None:
 
 def test_manifests_that_upstream_was_not_asked_for_are_counted_pulls_avoided() -> None:
     manifest = {"kind": "manifest", "bytes": 10}
-    peer = {"peer": "n2", "mode": "may-fetch", "seconds": 0.1}
+    peer: dict[str, Any] = {"peer": "n2", "mode": "may-fetch", "seconds": 0.1}
     seen = Counted(
         request(**manifest),
         request(**manifest, source="flight"),

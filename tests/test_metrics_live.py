@@ -38,7 +38,7 @@ class Scraped:
 async def scrape(port: int, accept: str = "*/*") -> Scraped:
     got = await fetch(reactor, f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
     assert got.status == 200, got
-    return Scraped(got.body, got.header("Content-Type"))
+    return Scraped(got.body, got.header("Content-Type") or "")
 
 
 class NodeMetrics(NodeCase):

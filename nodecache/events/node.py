@@ -168,6 +168,21 @@ class Reloaded(Event):
 
 
 @attrs.frozen(kw_only=True)
+class OrderFinished(Event):
+    """An order that came over the control socket is over: done, failed or given_up.
+
+    ``given`` is what came with it, as JSON, its beginning where it is long.
+    """
+
+    name: ClassVar[str] = "order"
+    verb: str
+    given: str
+    outcome: str
+    reason: str = ""
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
 class SettingWarning(Event):
     name: ClassVar[str] = "setting"
     level: ClassVar[Level] = Level.WARNING

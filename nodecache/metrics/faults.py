@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
+from importlib import metadata
 from typing import Final
 
-import twisted
 from prometheus_client import CollectorRegistry
 
 from nodecache import __version__, events
@@ -42,13 +42,16 @@ class Faults(Room):
             "1, by the running release and what it runs on.",
             ("version", "python", "twisted"),
         )
-        build.labels(__version__, platform.python_version(), twisted.version.public()).set(1)
+        build.labels(__version__, platform.python_version(), metadata.version("Twisted")).set(1)
         self._corrupt = self._counter(
             "corruptions_total", "Rotten bytes found and dropped.", ("kind", "found_by")
         )
         self._disk = self._counter("disk_failures_total", "Failed disk calls.", ("operation",))
         self._defects = self._counter("unexpected_total", "Defects of nodecache met.")
         self._left_out = self._counter("log_lines_left_out_total", "Too many of their kind.")
+        self._traces = self._counter(
+            "traces_failed_total", "Complaints of and about the collector of traces."
+        )
         self._operation = Bounded()
         for operation in OPERATIONS:
             self._disk.labels(self._operation(operation))
@@ -61,6 +64,7 @@ class Faults(Room):
             events.CorruptionFound: self._corruption,
             events.DiskFailed: self._disk_failed,
             events.LeftOut: lambda event: self._left_out.inc(event.count),
+            events.TracesFailed: lambda _: self._traces.inc(),
             events.Unexpected: lambda _: self._defects.inc(),
         }
 

@@ -9,10 +9,8 @@ and gives the data folder back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from klein import Klein
 from twisted.internet.defer import Deferred, DeferredList
 
 from nodecache.cache import Cache
@@ -126,11 +124,8 @@ class Node:
             timeouts=self.settings.timeouts,
             limits=self.settings.limits,
             sole_registry=self.settings.sole_registry,
+            traces_share=self.settings.telemetry.traces_share,
         )
-
-    def _admin_parts(self) -> list[Callable[[Klein], None]]:
-        """What is on the admin port beside metrics and health."""
-        return [*self._watch.admin_parts(), self.steering.admin_part(self._status)]
 
     def _make_admin(self, around: Surroundings) -> AdminSite:
         return admin_site(
@@ -141,7 +136,7 @@ class Node:
             wall=around.wall,
             timeouts=self.settings.timeouts,
             limits=self.settings.limits,
-            more=self._admin_parts(),
+            more=[*self._watch.admin_parts(), self.steering.admin_part(self._status)],
         )
 
     @classmethod

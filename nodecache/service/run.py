@@ -6,21 +6,24 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure as Reason
 
-from nodecache.config import Loaded
-from nodecache.events import Event, SettingWarning
+from nodecache.config import Loaded, Settings
+from nodecache.events import Event, SettingWarning, TracesFailed
 from nodecache.failures import EXIT_UNUSABLE, ConfigError, DataFolderError
 from nodecache.logs import LogSwitch, LogWriter, Sampler, UnexpectedObserver, level_of
 from nodecache.metrics import Metrics
 from nodecache.service.node import Node
 from nodecache.service.process import on_signal, prepare
 from nodecache.service.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from nodecache.tracing import Tracing
 
 #: Exit code for a defect.
 EXIT_BROKEN = 1
@@ -58,13 +61,16 @@ class _Run:
             sampler=Sampler(settings.limits.log_rate, settings.limits.log_burst),
         )
         self._switch = LogSwitch(self._log, reactor, self.observe)
+        self._tracing: Tracing | None = None
         self._node: Node | None = None
         self._ending = False
 
     def observe(self, event: Event) -> None:
-        """Every event goes to the metrics and to the log."""
+        """Every event goes to the metrics and to the log, and to who follows traces."""
         self._metrics.observe(event)
         self._log.observe(event)
+        if self._tracing is not None:
+            self._tracing.observe(event)
 
     def go(self) -> int:
         globalLogBeginner.beginLoggingTo(
@@ -75,6 +81,8 @@ class _Run:
         on_signal(signal.SIGINT, self._reactor, lambda: self._end("SIGINT"))
         on_signal(signal.SIGHUP, self._reactor, self._reload)
         self._reactor.run(installSignalHandlers=False)
+        if self._tracing is not None:
+            self._tracing.close()
         return self.status
 
     def _begin(self) -> None:
@@ -83,12 +91,26 @@ class _Run:
 
     async def _start(self) -> None:
         self._warn(self._loaded)
+        self._tracing = self._trace(self._loaded.settings)
         around = Surroundings(
             self._reactor, time.time, self.observe, self._metrics, self._environ, self._switch
         )
         self._node = await Node.start(around, self._loaded.settings)
         if self._ending:  # a signal came while the folder was scanned
             await self._stop("a signal during the start")
+
+    def _trace(self, settings: Settings) -> Tracing | None:
+        """Raises ConfigError."""
+        url = settings.telemetry.traces
+        if url is None:
+            return None
+        # Where nobody wants spans, nothing is loaded that makes them.
+        from nodecache.tracing import start_tracing  # noqa: PLC0415
+
+        def complain(reason: str) -> None:
+            self._reactor.callFromThread(self.observe, TracesFailed(reason=reason))
+
+        return start_tracing(url, settings.node_id or "", settings.timeouts, time.time, complain)
 
     def _warn(self, loaded: Loaded) -> None:
         for message in loaded.warnings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import secrets
 from typing import cast
 
@@ -27,6 +28,7 @@ from nodecache.web.site import GuardedSite
 class MirrorSite(GuardedSite):
     """A factory to listen with.
 
+    ``traces_share`` of the traces that begin here are recorded, from 0 to 1.
     ``active_bodies`` are the bodies being sent now. ``clock`` (the reactor, if
     it is not given) is for times and timers only. ``pool`` reads what is not in
     the page cache, where sendfile can not be used.
@@ -43,6 +45,7 @@ class MirrorSite(GuardedSite):
         timeouts: Timeouts,
         limits: Limits,
         sole_registry: bool = False,
+        traces_share: float = 1.0,
         clock: IReactorTime | None = None,
     ) -> None:
         # A reactor that watches descriptors keeps time as well.
@@ -57,6 +60,7 @@ class MirrorSite(GuardedSite):
         self._mirror = Mirror(registry, tools, limits.tail)
         super().__init__(self._mirror.app.resource(), MirrorRequest, tools, wall, timeouts, limits)
         self.sole_registry = sole_registry
+        self._traces_share = traces_share
         self.active_bodies: set[Sender] = set()
         self.pulls = PullsTold(ticking, observe)
         self._prefix = secrets.token_hex(3)
@@ -67,9 +71,11 @@ class MirrorSite(GuardedSite):
         return f"{self._prefix}-{next(self._count)}"
 
     def trace_of(self, traceparent: str | None) -> Trace:
-        """That of the client, or a new one."""
+        """That of the client, or a new one, of which a share is recorded."""
         span_id = secrets.token_hex(8)
-        return parse_traceparent(traceparent, span_id) or Trace(secrets.token_hex(16), span_id)
+        sampled = random.random() < self._traces_share
+        new = Trace(secrets.token_hex(16), span_id, sampled=sampled)
+        return parse_traceparent(traceparent, span_id) or new
 
     def told(self, exchange: Exchange, event: RequestFinished) -> None:
         """A request is over."""

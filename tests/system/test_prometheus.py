@@ -192,13 +192,13 @@ def scene(world: pathlib.Path, the_hub: Hub, shop: Shop) -> Iterator[Scene]:
 def _use(scene: Scene) -> None:
     """Load: cold and warm pulls, from upstream and between the two, and one that breaks off."""
     until(lambda: scene.one.metric("nodecache_peers_live") == 1, "the two have met")
-    for _ in range(3):
-        image = scene.shop.make(schema2)
+    images = [scene.shop.make(schema2) for _ in range(3)]
+    for image in images:
         for node in (scene.one, scene.two, scene.one):
             scene.pull(node, image)
     with socket.create_connection(("127.0.0.1", scene.one.port)) as hasty:
-        digest = image.manifest.all_blobs()[1].digest
-        path = f"/v2/{image.name}/blobs/{digest}"
+        digest = images[0].manifest.all_blobs()[1].digest
+        path = f"/v2/{images[0].name}/blobs/{digest}"
         hasty.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     _be_unlucky(scene)
