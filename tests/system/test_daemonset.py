@@ -7,6 +7,7 @@ import pathlib
 import socket
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 
 import attrs
 import pytest
@@ -81,10 +82,8 @@ def containerd(place: Land, machine: Machine, userland: Userland) -> Containerd:
 def both(the_image: Docker, world: pathlib.Path) -> Iterator[Both]:
     """Two machines with the containerd overlay; one with containerd 1.6, one with the newest."""
     with land(world / "ds", the_image, render("overlays/containerd")) as place:
-        nodes = [
-            Node.make(place, number, userland)
-            for number, userland in enumerate((System(), newer(world)), 1)
-        ]
+        userlands: tuple[Userland, ...] = (System(), newer(world))
+        nodes = [Node.make(place, number, one) for number, one in enumerate(userlands, 1)]
         place.publish(*(node.pod for node in nodes))
         with contextlib.ExitStack() as stack:
             for node in nodes:
@@ -107,9 +106,13 @@ def test_pods_are_ready_by_the_probes_of_the_manifest(usual: Both) -> None:
         assert node.kubelet.restarts == 0
 
 
+def knows_another(pod: Pod) -> bool:
+    return metric(pod, "nodecache_peers_live") == 1
+
+
 def test_two_pods_find_each_other_by_the_headless_service(usual: Both) -> None:
     for node in (usual.one, usual.other):
-        until(lambda pod=node.pod: metric(pod, "nodecache_peers_live") == 1, "they met")
+        until(partial(knows_another, node.pod), "they met")
 
 
 def test_the_data_folder_is_on_the_machine_and_the_users_own(usual: Both) -> None:
@@ -140,7 +143,7 @@ def test_the_overlay_wrote_a_file_that_leads_to_the_mirror_and_then_to_docker_hu
 
 def test_real_containerds_old_and_new_pull_through_their_pods_and_share(usual: Both) -> None:
     """By the hosts.toml of the overlay and the hostPort; upstream sends each byte once."""
-    until(lambda: metric(usual.other.pod, "nodecache_peers_live") == 1, "they met")
+    until(partial(knows_another, usual.other.pod), "they met")
     of = usual.push("shared")
     tab = usual.land.upstream.tab()
     for node in (usual.one, usual.other):
@@ -183,5 +186,5 @@ def test_a_pod_that_is_replaced_keeps_its_cache_and_its_name(usual: Both) -> Non
         usual.one.containerd.pull(of)
         usual.one.containerd.check(of)
     assert not usual.land.fell_back()
-    until(lambda: metric(usual.other.pod, "nodecache_peers_live") == 1, "they met again")
+    until(partial(knows_another, usual.other.pod), "they met again")
     assert metric(usual.other.pod, "nodecache_peers_known") == 1

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
-import yaml
 
 from tests.system.cluster import names
-from tests.system.cluster.containers import Inside
 from tests.system.cluster.names import Names
-from tests.system.cluster.netns import Run
+from tests.system.cluster.netns import Namespace, Run
 from tests.system.cluster.network import Network, node_addresses
 from tests.system.cluster.upstream import ADDRESSES, Upstream
 from tests.system.kube.docker import Docker
-from tests.system.kube.manifests import Document, Manifests
+from tests.system.kube.manifests import Manifests
 from tests.system.kube.pod import Machine, Pod
 from tests.system.kube.probes import Kubelet
 from tests.system.parts.node import Node
-from tests.system.parts.processes import until
+from tests.system.parts.processes import run, until
 from tests.system.parts.runtimes import Setup
 from tests.system.parts.userlands import Userland
 
@@ -28,6 +26,33 @@ DNS = "10.77.0.4"
 #: As the command of docs/kubernetes.md makes it.
 SECRETS = {"nodecache-peers": {"secrets": "5f" * 32}}
 MIRROR = "http://127.0.0.1:5000"
+
+
+@attrs.frozen
+class Machines:
+    """A userland on a machine's network, with the mounts of this one: dockerd wants cgroups."""
+
+    userland: Userland
+    namespace: Namespace
+
+    @property
+    def name(self) -> str:
+        return self.userland.name
+
+    def argv(self, words: Sequence[str]) -> list[str]:
+        network = f"--net=/run/netns/{self.namespace.name}"
+        return ["nsenter", network, "--", *self.userland.argv(words)]
+
+    def need(self, *programs: str) -> None:
+        self.userland.need(*programs)
+
+
+@attrs.frozen
+class Patient(Setup):
+    """podman takes two minutes to find out that a mirror's port is silent."""
+
+    def run(self, words: list[str]) -> str:
+        return run(self.userland.argv(words), env=self.env, shown=words, patience=280)
 
 
 @attrs.define
@@ -54,9 +79,10 @@ class Land:
         return Machine(name, station, folder, self.network, self.docker, DNS)
 
     def pod(self, name: str, machine: Machine) -> Pod:
-        """A pod of the DaemonSet for this machine; nothing of it is made yet."""
-        template = self.manifests.one("DaemonSet")["spec"]["template"]
-        for one in (*template["spec"]["initContainers"], *template["spec"]["containers"]):
+        """A pod of the manifests' one workload for this machine; nothing of it is made yet."""
+        (template,) = self.manifests.pods()
+        spec = template["spec"]
+        for one in (*spec.get("initContainers", ()), *spec["containers"]):
             self.docker.alias(one["image"])
         return Pod(name, template, machine, self.addresses(), self._files())
 
@@ -79,8 +105,8 @@ class Land:
 
     def setup(self, machine: Machine, name: str, userland: Userland, mirror: str) -> Setup:
         """For a runtime on this machine; Docker Hub's names lead it to the Hub's public face."""
-        inside = Inside(userland, machine.station.namespace)
-        return Setup(machine.folder / name, inside, mirror, self.upstream.hub.client_env())
+        inside = Machines(userland, machine.station.namespace)
+        return Patient(machine.folder / name, inside, mirror, self.upstream.hub.client_env())
 
     def fell_back(self) -> bool:
         """Whether a runtime went past its mirror."""
@@ -91,8 +117,8 @@ class Land:
 def land(folder: pathlib.Path, docker: Docker, manifests: Manifests) -> Iterator[Land]:
     """Bridge, Hub and DNS run; machines and pods are yet to be made. All is gone in the end."""
     folder.mkdir(parents=True)
-    with Run(folder) as run, contextlib.ExitStack() as stack:
-        network = Network.make(run)
+    with Run(folder) as made, contextlib.ExitStack() as stack:
+        network = Network.make(made)
         upstream = Upstream.make(network, folder / "hub", 0)
         # The runtimes reach it from their own namespaces.
         upstream.hub.egress.host = ADDRESSES[0]
@@ -102,11 +128,6 @@ def land(folder: pathlib.Path, docker: Docker, manifests: Manifests) -> Iterator
         stack.callback(dns.stop)
         dns.start()
         yield Land(folder, docker, network, upstream, dns, manifests)
-
-
-def clone(manifests: Manifests) -> Manifests:
-    """Documents that may be changed."""
-    return Manifests.read(yaml.safe_dump_all(manifests.documents))
 
 
 def asked(pod: Pod) -> Node:
@@ -129,7 +150,3 @@ def running(pod: Pod) -> Iterator[Kubelet]:
             yield kubelet
     finally:
         pod.delete(grace=1)
-
-
-def template_of(manifests: Manifests) -> Document:
-    return dict(manifests.one("DaemonSet")["spec"]["template"])

@@ -20,9 +20,12 @@ RENDERED = K8S / "rendered" / "nodecache.yaml"
 #: What ``kubectl apply -k`` takes; the base, and each overlay.
 OVERLAYS = (
     "base",
-    *(f"overlays/{name}" for name in ("containerd", "hostnetwork", "private-hub-account")),
-    "overlays/monitoring",
     "overlays/central",
+    "overlays/containerd",
+    "overlays/hostnetwork",
+    "overlays/monitoring",
+    "overlays/private-hub-account",
+    "overlays/remove",
 )
 
 Document = dict[str, Any]
@@ -52,7 +55,7 @@ class Manifests:
 
 def rendered_text(overlay: str) -> str:
     """What ``kubectl kustomize`` makes of a folder of ``k8s``; MissingPart without a kubectl."""
-    words = [*_kustomize(), str(K8S / overlay)]
+    words = [*kustomize(), str(K8S / overlay)]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
@@ -60,8 +63,11 @@ def render(overlay: str) -> Manifests:
     return Manifests.read(rendered_text(overlay))
 
 
-def _kustomize() -> list[str]:
-    """kubectl, or kustomize alone; both older than what Kustomize calls 5 do not do."""
+def kustomize() -> list[str]:
+    """The command that renders a folder, of kubectl or of kustomize alone.
+
+    MissingPart for one that is older than Kustomize 5, which knows less.
+    """
     if shutil.which("kustomize"):
         return ["kustomize", "build"]
     if not shutil.which("kubectl"):

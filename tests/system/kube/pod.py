@@ -170,12 +170,16 @@ class Pod:
         """The folder of a volume, made as the kubelet makes it."""
         if host := one.get("hostPath"):
             assert host["type"] == "DirectoryOrCreate"
-            path = self.machine.folder / host["path"].lstrip("/")
+            path: pathlib.Path = self.machine.folder / host["path"].lstrip("/")
             path.mkdir(parents=True, exist_ok=True)
             return path
         path = self._folder / one["name"]
         path.mkdir(parents=True, exist_ok=True)
-        kind = one.get("configMap") or one.get("secret")
+        if "persistentVolumeClaim" in one:
+            os.chown(path, 0, self.spec["securityContext"]["fsGroup"])
+            path.chmod(0o2775)
+            return path
+        kind: dict[str, Any] = one["configMap"] if "configMap" in one else one["secret"]
         self._files(path, kind, self.given[kind.get("name") or kind["secretName"]])
         return path
 
