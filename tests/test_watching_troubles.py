@@ -243,6 +243,18 @@ def test_only_so_many_are_remembered() -> None:
     assert [seen.problem for seen in troubles.seen(START)] == ["4", "3", "2"]
 
 
+def test_many_small_troubles_do_not_hide_a_grave_one() -> None:
+    troubles = Troubles(most=3)
+    troubles.met(Trouble(key=("disk",), problem="disk", next_step="x", grave=True), START)
+    for number in range(5):
+        troubles.met(Trouble(key=(str(number),), problem=str(number), next_step="x"), START)
+    assert [seen.problem for seen in troubles.seen(START)] == ["4", "3", "disk"]
+    for number in range(3):
+        key = (f"grave{number}",)
+        troubles.met(Trouble(key=key, problem=key[0], next_step="x", grave=True), START)
+    assert [seen.problem for seen in troubles.seen(START)] == ["grave2", "grave1", "grave0"]
+
+
 def test_words_from_outside_are_one_line_of_visible_characters() -> None:
     assert printable("a\nb\x1b[31mc\u202ed\0e") == "a b [31mc d e"
     assert len(printable("x" * 10_000)) == LENGTH

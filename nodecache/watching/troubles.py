@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-#: Troubles that are remembered; those longest ago go first.
+#: Troubles that are remembered; those longest ago go first, and grave ones last.
 MOST = 60
 #: Characters of what came from outside that are shown.
 LENGTH = 300
@@ -70,7 +70,13 @@ class Troubles:
             kept.count += 1
         self._kept[trouble.key] = kept
         while len(self._kept) > self._most:
-            del self._kept[next(iter(self._kept))]
+            del self._kept[self._least()]
+
+    def _least(self) -> tuple[str, ...]:
+        """The oldest; a grave one only if all are: many a typo must not hide a failing disk."""
+        return next((key for key, kept in self._kept.items() if not kept.trouble.grave), None) or (
+            next(iter(self._kept))
+        )
 
     def ended(self, over: Over) -> None:
         kept = self._kept.get(over.key)
@@ -96,5 +102,5 @@ class Troubles:
 
 def printable(text: str) -> str:
     """One line of visible characters, cut at ``LENGTH``."""
-    line = "".join(char if char.isprintable() else " " for char in text)
+    line = "".join(char if char.isprintable() else " " for char in text[: LENGTH + 1])
     return line if len(line) <= LENGTH else line[: LENGTH - 1] + "…"

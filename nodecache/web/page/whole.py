@@ -153,6 +153,7 @@ def _more(name: str, words: str, wide: Html) -> Html:
 
 
 def _foot() -> Html:
-    paths = ("/metrics", "/api/v1/status", "/api/v1/history", "/api/v1/transfers", "/api/v1/errors")
-    links = [tag("li", tag("a", path, href=path)) for path in paths]
+    # Without a slash before them: there may be a proxy that shows the node under a path of its own.
+    paths = ("metrics", "api/v1/status", "api/v1/history", "api/v1/transfers", "api/v1/errors")
+    links = [tag("li", tag("a", f"/{path}", href=path)) for path in paths]
     return tag("footer", tag("ul", links), tag("p", "Counts are since the start of the node."))
