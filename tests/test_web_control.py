@@ -23,7 +23,7 @@ from nodecache.body import Tools
 from nodecache.cli import client
 from nodecache.cli.client import Control
 from nodecache.cli.problems import CommandError
-from nodecache.events import Event, Unexpected
+from nodecache.events import Event, OrderFinished, Unexpected
 from nodecache.failures import StoreFailure
 from nodecache.limits import Limits, Timeouts
 from nodecache.service.control_socket import ControlSocket, open_control_socket
@@ -168,6 +168,24 @@ class OrderTests(ControlCase):
         self.assertNotIn("defect", error.problem)
         [event] = [event for event in self.events if isinstance(event, Unexpected)]
         self.assertIn("a defect", event.error)
+
+    async def test_orders_are_told_of_with_what_became_of_them(self) -> None:
+        await self.told("greet", name="nginx")
+        await self.problem("refuse")
+        given = self.begin("wait")
+        await until(reactor, lambda: bool(self.waiting))
+        given.close()
+        await until(reactor, lambda: self.given_up == 1)
+        orders = [event for event in self.events if isinstance(event, OrderFinished)]
+        self.assertEqual(
+            [(order.verb, order.outcome, order.reason) for order in orders],
+            [
+                ("greet", "done", ""),
+                ("refuse", "failed", "that is not here"),
+                ("wait", "given_up", "whoever gave it hung up"),
+            ],
+        )
+        self.assertEqual(orders[0].given, '{"name": "nginx"}')
 
     async def test_an_order_that_nobody_knows_is_refused_with_those_that_are(self) -> None:
         error = await self.problem("dance")

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure as Reason
 from twisted.web.resource import Resource
 
 from nodecache.body import Tools
-from nodecache.events import Unexpected
+from nodecache.events import OrderFinished, Unexpected
 from nodecache.failures import Failure, RequestProblem
 from nodecache.limits import MIB, Limits, Timeouts
 from nodecache.seams import WallClock
@@ -34,6 +34,8 @@ PREFIX: Final = b"/control/v1/"
 
 #: Bytes of the longest order: some ten thousand names.
 MOST: Final = MIB
+#: Characters of an order that the log has.
+GIVEN: Final = 400
 #: Seconds without a word after which the node says that it is alive.
 ALIVE: Final = 5.0
 
@@ -52,6 +54,8 @@ class ControlRequest(GuardedRequest):
 
     site: ControlSite
     _work: Deferred[dict[str, Any]] | None = None
+    _outcome = ("given_up", "whoever gave it hung up")
+    _given = ""
     _alive: IDelayedCall | None = None
 
     # Reading it.
@@ -97,6 +101,7 @@ class ControlRequest(GuardedRequest):
             return
         self.setResponseCode(200)
         self.setHeader("Content-Type", NDJSON)
+        self._given = json.dumps(document)[:GIVEN]
         self._say_alive()
         self._work = Deferred.fromCoroutine(_run(verb, document, self.tell))
         self._work.addCallbacks(self._done, self._failed)
@@ -130,11 +135,13 @@ class ControlRequest(GuardedRequest):
             self._alive = self.site.clock.callLater(ALIVE, self._say_alive)
 
     def _done(self, result: dict[str, Any]) -> None:
+        self._outcome = ("done", "")
         self._say_last({"event": "done", **result})
 
     def _failed(self, reason: Reason) -> None:
         if reason.check(CancelledError):
             if not self.gone:
+                self._outcome = ("given_up", "the node is stopping")
                 why = Refused("the node is stopping", "Give the order again once it runs.")
                 self._say_last(failure_of(why))
             return
@@ -147,6 +154,7 @@ class ControlRequest(GuardedRequest):
                 )
             )
         assert reason.value is not None
+        self._outcome = ("failed", reason.getErrorMessage())
         self._say_last(failure_of(reason.value))
 
     def _say_last(self, event: dict[str, Any]) -> None:
@@ -163,7 +171,19 @@ class ControlRequest(GuardedRequest):
         if self._alive is not None:
             self._alive.cancel()
             self._alive = None
-        if not complete and self._work is not None:
+        if self._work is None:
+            return
+        outcome, reason = self._outcome
+        self.site.observe(
+            OrderFinished(
+                verb=self.path.removeprefix(PREFIX).decode("latin-1"),
+                given=self._given,
+                outcome=outcome,
+                reason=reason,
+                seconds=self.site.clock.seconds() - self.started_at,
+            )
+        )
+        if not complete:
             self._work.cancel()
 
 
