@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from nodecache.cli import main
+from nodecache.cli.doctoring.asks import peer_skews
 from nodecache.cli.doctoring.disk import disk
 from nodecache.cli.doctoring.files import Root, Unreadable
 from nodecache.cli.doctoring.runtimes import present
@@ -397,6 +398,29 @@ def test_a_clock_that_is_wrong(admit: Admit, registry: Registry, ahead: float, s
     assert patient.bad() == {"clock-skew"}
 
 
+def test_a_node_that_is_told_to_be_offline_asks_no_upstream(admit: Admit) -> None:
+    patient = admit("docker")
+    patient.env |= {
+        "NODECACHE_OFFLINE": "true",
+        "NODECACHE_UPSTREAMS": f"docker.io=http://127.0.0.1:{free_port()}",
+    }
+    found = patient.findings()
+    assert found["offline"]["severity"] == "note"
+    assert "upstream-unreachable" not in found
+
+
+def test_peers_tell_the_time_where_no_upstream_does(registry: Registry) -> None:
+    registry.ahead = -300.0
+    rows = [
+        {"addresses": []},
+        {"addresses": [f"127.0.0.1:{free_port()}"]},
+        {"addresses": [registry.url.removeprefix("http://")]},
+    ]
+    [skew] = peer_skews({"peers": rows})
+    assert 298 < skew < 310
+    assert peer_skews(None) == ()
+
+
 def test_a_node_that_is_not_there_is_a_finding_and_not_the_end(admit: Admit) -> None:
     patient = admit("docker")
     found = patient.bad("--admin", f"http://127.0.0.1:{free_port()}")
@@ -427,7 +451,7 @@ def test_a_pod_says_that_it_asked_from_within_itself(admit: Admit) -> None:
     assert "within this pod" in patient.findings()["port-ours"]["what"]
     patient.path("proc/1/ns").mkdir(parents=True)
     patient.path("proc/1/ns/net").symlink_to(os.readlink("/proc/self/ns/net"))
-    assert "from this node" in patient.findings()["port-ours"]["what"]
+    assert "from here" in patient.findings()["port-ours"]["what"]
 
 
 def test_a_kubelet_that_is_not_there_is_a_note(admit: Admit) -> None:

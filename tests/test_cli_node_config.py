@@ -338,6 +338,7 @@ def test_a_drop_in_that_would_win_over_ours_is_named(tmp_path: pathlib.Path) -> 
         (("containerd", "--registry", "https://ghcr.io"), "is no registry"),
         (("containerd", "--containerd-version", "new"), "is no version"),
         (("docker", "--registry", "ghcr.io"), "--registry"),
+        (("containerd", "--write", "--remove"), "at once"),
         (("kops", "--write"), "kops edit cluster"),
         (("kops", "--runtime", "docker", "--registry", "ghcr.io"), "docker.io only"),
         (("kops", "--runtime", "rkt"), "rkt"),

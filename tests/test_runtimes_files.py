@@ -137,7 +137,7 @@ def test_the_file_of_all_registries_has_no_server() -> None:
         ((1, 6, 20), False),
         ((1, 7, 99), False),
         ((2, 0, 5), False),
-        ((2, 0, 6), True),
+        ((2, 0, 7), True),
         ((2, 1, 0), True),
         ((2, 2, 1), True),
     ],

@@ -226,6 +226,29 @@ def test_a_missing_dial_timeout_is_told_where_containerd_knows_it() -> None:
         ),
         ("[plugins.cri.registry]\nconfig_path = '/c'\n", CriConfig(1, "/c")),
         ("disabled_plugins = ['cri']\n", CriConfig(off=True)),
+        (
+            (
+                "version = 2\n[plugins.'io.containerd.grpc.v1.cri'.containerd]\n"
+                "discard_unpacked_layers = true\n"
+            ),
+            CriConfig(2, local_pull=True),
+        ),
+        (
+            (
+                "version = 2\n[plugins.'io.containerd.grpc.v1.cri']\nmax_concurrent_downloads = 3\n"
+                "[plugins.'io.containerd.grpc.v1.cri'.containerd]\n"
+                "disable_snapshot_annotations = true\n"
+            ),
+            CriConfig(2),
+        ),
+        (
+            "version = 3\n[plugins.'io.containerd.cri.v1.images']\nmax_concurrent_downloads = 9\n",
+            CriConfig(3, local_pull=True),
+        ),
+        (
+            "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry.auths.'https://x']\n",
+            CriConfig(3, local_pull=True),
+        ),
         ("version = 'x'\nplugins = 3\n", CriConfig()),
         ("version = 2\n[plugins.'io.containerd.grpc.v1.cri']\nregistry = 'x'\n", CriConfig(2)),
     ],

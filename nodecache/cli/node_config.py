@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -47,12 +48,18 @@ def _mirror(command: F) -> F:
 
 
 def _action(command: F) -> F:
-    for name, text in (
-        ("remove", "Take it out: files are as they were."),
-        ("write", "Write it; files that are there are kept and merged."),
-    ):
-        command = click.option(f"--{name}", "action", flag_value=name, help=text)(command)
-    return command
+    """Adds ``--write`` and ``--remove``; the command gets ``action``: one of them, or None."""
+
+    @click.option("--write", is_flag=True, help="Write it; files that are there are merged.")
+    @click.option("--remove", is_flag=True, help="Take it out: files are as they were.")
+    @functools.wraps(command)
+    def with_action(*args: Any, write: bool, remove: bool, **kwargs: Any) -> Any:
+        if write and remove:
+            raise click.UsageError("--write and --remove at once: which of the two?")
+        action = "write" if write else "remove" if remove else None
+        return command(*args, action=action, **kwargs)
+
+    return with_action  # type: ignore[return-value]  # click's decorators keep the type
 
 
 def _registries(command: F) -> F:

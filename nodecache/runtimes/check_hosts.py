@@ -74,7 +74,7 @@ def _registry(
             _SUBJECT,
             f"{found.place}/hosts.toml sets no dial_timeout",
             "A port that swallows packets costs 30 s for each request, instead of 1 s.",
-            f"{_WRITE} (containerd knows it since 2.1.0 and 2.0.6).",
+            f"{_WRITE} (containerd knows it since 2.1.0 and 2.0.7).",
         )
 
 

@@ -18,7 +18,7 @@ _LOGS: Final = "See 'kubectl -n nodecache logs' of its pod, or the log of 'nodec
 
 def check_port(port: PortFacts) -> Iterator[Finding]:
     """Who answers where the runtime asks."""
-    asked = "from within this pod" if port.in_pod else "from this node"
+    asked = "from within this pod" if port.in_pod else "from here"
     if port.answer is Answer.OURS:
         yield ok("port-ours", "port", f"{port.mirror} is answered by nodecache, asked {asked}")
         if port.seconds > SLOW:

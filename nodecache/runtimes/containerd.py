@@ -32,8 +32,16 @@ REFUSES_TABLE: Final = ((2, 2, 0), (2, 2, 1))
 
 #: The plug-in that pulls, by the version of the file.
 _PLUGINS: Final = {1: "cri", 2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.images"}
-#: Keys with which a release of 2.1 or newer pulls locally, beside the deprecated tables.
-_LOCAL: Final = ("use_local_image_pull", "discard_unpacked_layers")
+#: Keys that make a release of 2.1 or newer pull locally, if they are set and not this.
+_LOCAL: Final = {
+    "use_local_image_pull": False,
+    "discard_unpacked_layers": False,
+    "disable_snapshot_annotations": True,
+    "image_pull_with_sync_fs": False,
+    "max_concurrent_downloads": 3,
+}
+#: Deprecated tables of the registry that do the same, beside that of mirrors.
+_LOCAL_TABLES: Final = ("configs", "auths")
 
 
 @attrs.frozen
@@ -87,7 +95,7 @@ def read(documents: Sequence[Mapping[str, Any]]) -> CriConfig:
         schema=schema,
         config_path=str(registry.get("config_path") or ""),
         mirrors=_mirrors(registry),
-        local_pull=any(bool(plugin.get(key)) for key in _LOCAL),
+        local_pull=_local_pull(plugin, registry),
         off=bool(set(_PLUGINS.values()) & set(map(str, merged.get("disabled_plugins", [])))),
         misplaced=next((one for one in elsewhere if _has_path(plugins.get(one))), ""),
     )
@@ -100,6 +108,13 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(there, Mapping) and isinstance(value, Mapping)
         found[key] = _merged(there, value) if both else value  # type: ignore[arg-type]  # both says so
     return found
+
+
+def _local_pull(plugin: Mapping[str, Any], registry: Mapping[str, Any]) -> bool:
+    """A file of version 2 has some of the keys a table further down."""
+    places = (plugin, _table(plugin.get("containerd")))
+    keys = any(place.get(key, usual) != usual for place in places for key, usual in _LOCAL.items())
+    return keys or any(registry.get(table) for table in _LOCAL_TABLES)
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from nodecache.runtimes.names import ANY_REGISTRY, Unusable, Version, same_url, 
 #: Seconds of a connection to a mirror on the same node, as containerd reads them.
 DIAL_TIMEOUT: Final = "1s"
 #: From these releases on ``dial_timeout`` is known.
-_DIAL_TIMEOUT_IN_20: Final = (2, 0, 6)
+_DIAL_TIMEOUT_IN_20: Final = (2, 0, 7)
 _DIAL_TIMEOUT_SINCE: Final = (2, 1, 0)
 
 

@@ -18,7 +18,9 @@ from typing import Any
 
 import attrs
 import pytest
+from click.testing import CliRunner
 
+from nodecache.cli import main
 from tests.system.conftest import Shop
 from tests.system.parts import cri
 from tests.system.parts.hub import REGISTRY, Hub
@@ -70,23 +72,34 @@ class Ground:
 
     def diagnosis(self, *words: str) -> dict[str, dict[str, Any]]:
         """The findings of doctor by code; of the rest of this machine nothing is expected."""
-        env = {**os.environ, **self.hub.client_env(), "PYTHONPATH": str(ROOT)}
-        argv = [sys.executable, "-m", "nodecache", "doctor", "--json", "--registry", "docker.io"]
-        argv += ["--mirror", self.node.url, "--data-dir", str(self.node.data_dir)]
+        argv = ["doctor", "--json", "--registry", "docker.io", "--mirror", self.node.url]
+        argv += ["--data-dir", str(self.node.data_dir)]
         argv += ["--admin", f"http://127.0.0.1:{self.node.admin_port}", *words]
-        done = subprocess.run(argv, capture_output=True, text=True, env=env, check=False)
-        assert done.returncode in {0, 1}, done.stderr
+        done = CliRunner().invoke(main, argv, env=self.hub.client_env())
+        assert done.exit_code in {0, 1}, done.output
         return {one["code"]: one for one in json.loads(done.stdout)["findings"]}
+
+
+@pytest.fixture(scope="module")
+def the_node(world: pathlib.Path, the_hub: Hub) -> Iterator[Node]:
+    """One for all tests here; each leaves it running."""
+    node = Node(world / "node-config", f"docker.io={the_hub.url}")
+    try:
+        yield node.start()
+    finally:
+        node.close()
 
 
 @pytest.fixture
 def ground(
-    world: pathlib.Path, hub: Hub, shop: Shop, node: Node, request: pytest.FixtureRequest
+    world: pathlib.Path, hub: Hub, shop: Shop, the_node: Node, request: pytest.FixtureRequest
 ) -> Iterator[Ground]:
     folder = world / f"nc-{abs(hash(request.node.nodeid)) % 10**6}"
     folder.mkdir()
     with ExitStack() as stack:
-        yield Ground(folder, world, hub, shop, node, stack)
+        yield Ground(folder, world, hub, shop, the_node, stack)
+    if not the_node.process.alive:
+        the_node.start()
 
 
 def goes_through(ground: Ground, runtime: Containerd | Dockerd | Podman) -> bool:

@@ -35,6 +35,7 @@ def gather(wanted: Wanted, settings: Settings) -> Facts:
     endpoint = told.thresholds.runtime_endpoint if told.thresholds else ""
     named = tuple(wanted.runtimes) or runtimes.present(root, endpoint)
     node, status = asks.node(wanted.admin_url)
+    node = attrs.evolve(node, offline=node.offline or settings.offline)
     upstreams = () if node.offline else asks.upstreams(settings.upstreams)
     if all(one.skew is None for one in upstreams):
         node = attrs.evolve(node, peer_skews=asks.peer_skews(node.peers))
