@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nodecache.config import SizeSetting
 from nodecache.events import FillFinished, PullFinished, RequestFinished, UpstreamAnswered
+from nodecache.reference import Repository, Tag
 from tests.cluster_case import ClusterCase
 from tests.fakes_client import fetch, until
 from tests.node_case import NodeCase, reactor
@@ -50,6 +51,7 @@ class NodeMetrics(NodeCase):
         await self.until_shown("nodecache_disk_free_bytes")
         seen = await self.scrape()
         assert seen("nodecache_ready") == 1
+        assert seen("nodecache_pins") == 0
         assert seen("nodecache_cache_max_bytes") == 1 << 30
         assert seen("nodecache_disk_floor_bytes") == 4096
         size, free = seen("nodecache_disk_size_bytes"), seen("nodecache_disk_free_bytes")
@@ -181,3 +183,18 @@ class ClusterMetrics(ClusterCase):
     async def scraped(self, member: Any) -> Scraped:
         assert member.node is not None
         return await scrape(member.node.admin_port)
+
+
+class PinMetrics(NodeCase):
+    async def test_pinned_tags_are_counted(self) -> None:
+        image = self.hub.add_image("library/alpine", "latest", layers=(b"x" * 500,))
+        node = await self.start()
+        await self.manifest(image.name, "latest")
+        await self.manifest(image.name, image.digest)
+        repository, tag = Repository("docker.io", "library/alpine"), Tag("latest")
+        entry = await node._store.read_tag(repository, tag)
+        assert entry is not None
+        await node._store.write_tag(repository, tag, attrs.evolve(entry, pinned=True))
+        assert (await scrape(node.admin_port))("nodecache_pins") == 1
+        await node._store.drop_tag(repository, tag)
+        assert (await scrape(node.admin_port))("nodecache_pins") == 0

@@ -116,6 +116,7 @@ class Gauges:
             disk_free=None if space is None else space.free,
             inodes=None if space is None else space.inodes,
             inodes_free=None if space is None else space.inodes_free,
+            pins=self._store.pins,
             peers=self._peers(),
             view=self._view(),
         )

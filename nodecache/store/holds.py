@@ -50,6 +50,10 @@ class Holds:
         self._manifests = manifests
         self._kept: dict[Key, set[Key]] = {}
 
+    def __len__(self) -> int:
+        """How many tags are pinned."""
+        return len(self._kept)
+
     async def load(self, pinned: Sequence[tuple[Key, str]]) -> None:
         """The pinned tags that a scan found, with their digests."""
         for tag, digest in pinned:

@@ -269,6 +269,11 @@ class Store:
 
     # The whole.
 
+    @property
+    def pins(self) -> int:
+        """Tags that are pinned."""
+        return len(self._holds)
+
     def usage(self) -> Usage:
         self._incoming.reap()
         ledger, counts = self._accounts.ledger, self._accounts.counts
