@@ -21,15 +21,17 @@ import pytest
 from tests.system.conftest import Shop
 from tests.system.parts.browser import SCHEMES, SIZES, Browser, View, browser
 from tests.system.parts.hub import Hub
-from tests.system.parts.images import MIB
+from tests.system.parts.images import MIB, Manifest, huge_layer, image
 from tests.system.parts.node import Node
 from tests.system.parts.processes import until
 from tests.system.parts.row import pull, row
-from tests.system.parts.zoo import oci_index, quarter_gib, schema2, two_gib, zstd
+from tests.system.parts.zoo import oci_index, schema2, two_gib, zstd
 
 HOSTILE = "%3Cscript%3Ealert(1)%3C/script%3E"
+#: Where axe looks as well: each size and each scheme once.
+LOOKED_AT = {("desktop", "light"), ("phone", "dark")}
 #: Bytes a second of one connection to the CDN, so that a big pull takes a while.
-SLOWLY = 24 * MIB
+SLOWLY = 2 * MIB
 
 
 @attrs.define
@@ -60,24 +62,35 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def scene(world: pathlib.Path, the_hub: Hub, shop: Shop, chromium: Browser) -> Iterator[Scene]:
-    """Four nodes; one has failed since, an image was fed by peers, and a big pull is on its way."""
+    """Four nodes; one is gone, an image came from peers, and a pull of 2 GiB is on its way."""
     del chromium  # without it there is nothing to be seen
     the_hub.as_usual()
     big = shop.once(two_gib)
-    with row(world / "row", f"docker.io={the_hub.url}", 4) as nodes, ThreadPoolExecutor(2) as pool:
+    # The nodes go first, and what is left of the pull with them.
+    with (
+        ThreadPoolExecutor(1) as pool,
+        row(world / "row", f"docker.io={the_hub.url}", 4) as nodes,
+    ):
         found = Scene(nodes)
         _traffic(found, shop)
         the_hub.plain.nginx.cdn_rate(SLOWLY)
         found.big = pool.submit(pull, found.node, big)
         until(lambda: _transfers(found), "the big layer is on its way")
         yield found
-        the_hub.as_usual()
-        found.big.result(60)
+        for node in nodes:
+            if node.process.alive:
+                node.kill()  # rather than wait for its bodies
+    the_hub.as_usual()
+
+
+def shared_layer(seed: object) -> Manifest:
+    """Six segments."""
+    return image([huge_layer(48 * MIB, seed)])
 
 
 def _traffic(scene: Scene, shop: Shop) -> None:
     node, second, third, fourth = scene.nodes
-    shared = shop.make(quarter_gib)
+    shared = shop.make(shared_layer)
     pull(third, shared)
     pull(node, shared)
     for kind in (schema2, oci_index, zstd):
@@ -145,7 +158,8 @@ def test_it_can_be_read(
         for details in view.page.locator("summary").all():
             details.click()
         assert view.fits(), "with its tables unfolded"
-        assert view.faults() == []
+        if (size, scheme) in LOOKED_AT:
+            assert view.faults() == []
         assert view.complaints == []
         assert view.hosts() == {scene.host}
 
@@ -199,7 +213,7 @@ def test_it_says_when_the_node_does_not_answer(scene: Scene, chromium: Browser) 
     node = scene.nodes[2]
     with chromium.view(f"http://127.0.0.1:{node.admin_port}/") as view:
         assert not view.page.locator("#silence").is_visible()
-        node.stop()
+        node.kill()
         view.page.locator("#silence").wait_for(state="visible")
         assert "does not answer" in view.text("#silence")
         assert view.text("#pulse").startswith("no answer for")
