@@ -201,6 +201,30 @@ def test_a_layout_that_is_wrong_is_refused_in_one_line(
     assert "\n" not in str(raised.value)
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_an_archive_with_changed_bytes_is_refused_or_means_the_same(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Whatever is read of it: names and digests are those that it had, and all lies within."""
+    image = made([b"one"])
+    files = layout((image, name_of(ALPINE, "3.20")))
+    archive = bytearray(tarred(files))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(archive) - 1))
+        archive[place] = data.draw(st.integers(0, 255))
+    try:
+        found = images(source(tmp_path_factory.mktemp("changed"), bytes(archive)))
+    except BadArchive as bad:
+        assert "\n" not in str(bad)
+        return
+    for each in found:
+        assert str(each.top.digest) == image.digest
+        for digest, lying in each.blobs.items():
+            assert str(digest) in image.blobs
+            assert lying.offset + lying.size <= len(archive)
+
+
 def test_an_index_that_names_itself_ends(tmp_path: pathlib.Path) -> None:
     """It can not: the digest would have to be in its own bytes; so deep nesting stands in."""
     image = IMAGE

@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 from nodecache.archives.tar import padding
 from nodecache.cli.problems import CommandError
 from nodecache.config import SizeSetting
+from nodecache.failures import StoreFailure
 from nodecache.reference import Repository, Tag
 from nodecache.steering import Refused
 from tests.archive_kit import (
@@ -249,6 +250,32 @@ class ImportTests(MovingCase):
         self.assertEqual(ran.code, 1)
         self.assertIn("no room", ran.err)
         self.assertEqual(self.node._store.usage().reserved, 0)
+
+    async def test_a_tag_that_can_not_be_written_takes_all_with_it(self) -> None:
+        await self.start()
+
+        async def fail(*_: object) -> None:
+            raise StoreFailure("the disk is broken")
+
+        self.patch(self.node._store, "write_tag", fail)
+        path = self.write("image.tar", tarred(layout((IMAGE, name_of(ALPINE)))))
+        ran = await self.run_("import", path)
+        self.assertEqual(ran.code, 1)
+        self.assertIn("the disk is broken", ran.err)
+        usage = self.node._store.usage()
+        self.assertEqual((usage.blobs, usage.manifests, usage.reserved), (0, 0, 0))
+
+    async def test_what_was_here_before_stays_when_an_import_fails(self) -> None:
+        await self.start()
+        whole = layout((IMAGE, name_of(ALPINE)))
+        self.assertEqual((await self.run_("import", "-", stdin=tarred(whole))).code, 0)
+        other = made([b"one", b"!"])
+        files = layout((other, name_of(ALPINE)))
+        path = f"blobs/sha256/{sha(other.layers[1])[7:]}"
+        files[path] = bytes(len(files[path]))
+        ran = await self.run_("import", "-", stdin=tarred(files))
+        self.assertEqual(ran.code, 1)
+        await self.served(IMAGE)
 
     async def test_whoever_hangs_up_in_the_middle_leaves_nothing_behind(self) -> None:
         await self.start()

@@ -174,14 +174,14 @@ class PullTests(MovingCase):
 
     async def test_an_order_that_is_none(self) -> None:
         await self.start()
-        for order in (
+        orders: tuple[dict[str, object], ...] = (
             {},
             {"images": "x"},
             {"images": []},
             {"images": ["x"], "platforms": ["a/b"] * 20},
-        ):
-            ran = await deferToThread(self.failing, order)
-            self.assertTrue(ran)
+        )
+        for order in orders:
+            self.assertTrue(await deferToThread(self.failing, order))
 
     def failing(self, order: dict[str, object]) -> str:
         try:

@@ -7,7 +7,7 @@ and only what matches its digest is committed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from nodecache.failures import Failure, StoreFailure
@@ -45,6 +45,8 @@ class Shelf(Protocol):
 
     async def drop_blob(self, digest: Digest) -> None: ...
 
+    def has_manifest(self, digest: Digest) -> bool: ...
+
     async def write_manifest(self, manifest: StoredManifest) -> None: ...
 
     async def read_tag(self, repository: Repository, tag: Tag) -> TagEntry | None: ...
@@ -67,8 +69,17 @@ class Flights(Protocol):
 class Placing:
     """Every method raises NoRoom and StoreFailure, and must not be cancelled in the middle."""
 
-    def __init__(self, shelf: Shelf, flights: Flights, pool: DiskPool, wall: WallClock) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        flights: Flights,
+        pool: DiskPool,
+        wall: WallClock,
+        forget: Callable[[Digest], Awaitable[None]],
+    ) -> None:
+        """``forget`` removes a manifest."""
         self._shelf = shelf
+        self._forget = forget
         self._flights = flights
         self._pool = pool
         self._wall = wall
@@ -136,9 +147,15 @@ class Placing:
         """Remove a blob that was placed in vain."""
         await self._shelf.drop_blob(digest)
 
-    async def manifest(self, manifest: StoredManifest) -> None:
-        """Keep a manifest whose digest was checked."""
+    async def manifest(self, manifest: StoredManifest) -> bool:
+        """Keep a manifest whose digest was checked; False if it was here already."""
+        here = self._shelf.has_manifest(manifest.digest)
         await self._shelf.write_manifest(manifest)
+        return not here
+
+    async def drop_manifest(self, digest: Digest) -> None:
+        """Remove a manifest that was placed in vain."""
+        await self._forget(digest)
 
     async def tag(self, repository: Repository, tag: Tag, manifest: StoredManifest) -> None:
         """From now on ``tag`` means ``manifest``, pinned, and upstream is not asked about it."""

@@ -111,6 +111,7 @@ class Bars(Shown):
 
     def __init__(self) -> None:
         self._bars = progress()
+        self._on_terminal = sys.stderr.isatty()
         self._total = self._bars.add_task("total", total=None, visible=False)
         self._layers: dict[str, TaskID] = {}
         self._present: dict[str, int] = {}
@@ -145,7 +146,10 @@ class Bars(Shown):
         else:
             fetched = event["fetched_bytes"]
             how = f"fetched {size(fetched)}" if fetched else "was here"
-            self._say(f"{event['image']}  {size(event['bytes'])}  {how}  {event['digest']}")
+            digest = event["digest"]
+            if sys.stdout.isatty():
+                digest = digest[: len("sha256:") + _SHORT]
+            self._say(f"{event['image']}  {size(event['bytes'])}  {how}  {digest}")
 
     def _layer(self, digest: str, present: int, total: int) -> None:
         self._present[digest] = present
@@ -173,7 +177,16 @@ class Bars(Shown):
             self._say(f"{well} other {'node was' if well == 1 else 'nodes were'} told")
 
     def _say(self, line: str) -> None:
-        click.echo(line)
+        """To stdout; on one terminal with the bars, above them."""
+        if self._on_terminal and sys.stdout.isatty():
+            self._bars.console.print(line, soft_wrap=True)
+        else:
+            click.echo(line)
 
     def _fail(self, problem: str, next_step: str) -> None:
-        CommandError(problem, next_step).show()
+        if not self._on_terminal:
+            CommandError(problem, next_step).show()
+            return
+        self._bars.console.print(f"nodecache: {problem}", soft_wrap=True)
+        if next_step:
+            self._bars.console.print(f"  {next_step}", soft_wrap=True)

@@ -244,7 +244,9 @@ class Peers:
         try:
             return decode_fulfilment(await self._document(peer, letter))
         except WireFault as fault:
-            raise self._wrong(peer, "warm", "", began, str(fault)) from None
+            # It may well be of another release, and good for everything else.
+            self._books.asked(peer.id, "warm", "", began, PeerKind.WRONG.value)
+            raise self._books.told(peer.id, "warm", PeerKind.WRONG, str(fault)) from None
 
     async def status(self, peer: Peer) -> dict[str, Any]:
         """What ``peer`` says of itself."""

@@ -152,14 +152,14 @@ class Moving:
                 spare=moved.spare,
                 known=moved.known,
                 permit=moved.permit,
-                forget=moved.store.census.drop_manifest,
             ),
             self._lasting,
         )
 
     def _placing(self) -> Placing:
         moved = self._moved
-        return Placing(moved.store, moved.fills, moved.pool, moved.around.wall)
+        forget = moved.store.census.drop_manifest
+        return Placing(moved.store, moved.fills, moved.pool, moved.around.wall, forget)
 
     async def stop(self) -> None:
         """Returns when nothing is under way that works with the store."""

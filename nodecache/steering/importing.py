@@ -29,6 +29,7 @@ from nodecache.archives import (
     read_layout,
     read_saved,
 )
+from nodecache.archives import Document as Manifest
 from nodecache.cache.placing import STEP, Placing, WrongBytes
 from nodecache.config import format_size
 from nodecache.failures import NoRoom, StoreFailure
@@ -199,13 +200,18 @@ class Importing:
         self, source: Source, wanted: Sequence[Wanted], tell: Tell, stop: Stop
     ) -> dict[str, Any]:
         placed: list[Digest] = []
+        manifests: list[Digest] = []
         try:
             await self._place_blobs(source, wanted, placed, tell, stop)
             for each in wanted:
-                await self._place_image(each)
+                await self._place_manifests(each, manifests)
+            for each in wanted:
+                await self._place_tags(each)
         except BaseException:
             for digest in placed:
                 await self._ports.placing.drop(digest)
+            for digest in manifests:
+                await self._ports.placing.drop_manifest(digest)
             raise
         return {"images": [described(each) for each in wanted], "placed_blobs": len(placed)}
 
@@ -232,13 +238,16 @@ class Importing:
             before += member.size
             told(0, before)
 
-    async def _place_image(self, wanted: Wanted) -> None:
-        manifests = [
-            StoredManifest(each.digest, each.media_type, each.body)
-            for each in wanted.found.documents
-        ]
-        for manifest in manifests:
-            await self._ports.placing.manifest(manifest)
+    async def _place_manifests(self, wanted: Wanted, placed: list[Digest]) -> None:
+        for document in wanted.found.documents:
+            is_new = await self._ports.placing.manifest(_stored(document))
+            placed += [document.digest] if is_new else []
+
+    async def _place_tags(self, wanted: Wanted) -> None:
         for image in wanted.names:
             assert image.tag is not None
-            await self._ports.placing.tag(image.repository, image.tag, manifests[-1])
+            await self._ports.placing.tag(image.repository, image.tag, _stored(wanted.found.top))
+
+
+def _stored(document: Manifest) -> StoredManifest:
+    return StoredManifest(document.digest, document.media_type, document.body)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -43,14 +43,13 @@ class Spare:
 
 @attrs.frozen
 class TryPorts:
-    """``known`` and ``permit`` are as for an import; ``forget`` removes a manifest."""
+    """``known`` and ``permit`` are as for an import."""
 
     placing: Placing
     pool: DiskPool
     spare: Callable[[], Spare]
     known: Callable[[], Any]
     permit: Permit
-    forget: Callable[[Digest], Awaitable[None]]
 
 
 class Trying:
@@ -111,7 +110,7 @@ class Trying:
             await stop.wait(Deferred())
         finally:
             await self._ports.placing.drop(digest)
-            await self._ports.forget(manifest.digest)
+            await self._ports.placing.drop_manifest(manifest.digest)
         return {}
 
     async def _hashed(self, noise: Noise, stop: Stop) -> Digest:

@@ -23,9 +23,12 @@ from tests.system.parts.images import Image, Manifest, image, index, layer, nois
 from tests.system.parts.node import Node
 from tests.system.parts.processes import MissingPart, need, run
 from tests.system.parts.runtimes import Containerd, Dockerd, Podman, Setup
+from tests.system.parts.terminal import COLUMNS, Terminal
 from tests.system.parts.userlands import System
+from tests.system.parts.zoo import quarter_gib
 
 GREETING = b"hello from the archive\n"
+NODECACHE = (sys.executable, "-m", "nodecache")
 
 
 def program() -> bytes:
@@ -56,14 +59,23 @@ class Commands:
 
     node: Node
 
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **self.node.env,
+            "NODECACHE_DATA_DIR": str(self.node.data_dir),
+            "NODECACHE_ADMIN_URL": f"http://127.0.0.1:{self.node.admin_port}",
+        }
+
+    def terminal(self, *words: str) -> Terminal:
+        return Terminal([*NODECACHE, *words], self.env)
+
     def __call__(self, *words: str, given: bytes | None = None) -> bytes:
-        env = {**os.environ, **self.node.env, "NODECACHE_DATA_DIR": str(self.node.data_dir)}
-        env["NODECACHE_ADMIN_URL"] = f"http://127.0.0.1:{self.node.admin_port}"
         done = subprocess.run(
-            [sys.executable, "-m", "nodecache", *words],
+            [*NODECACHE, *words],
             input=given,
             capture_output=True,
-            env=env,
+            env={**os.environ, **self.env},
             timeout=60,
             check=False,
         )
@@ -129,6 +141,10 @@ def test_what_one_node_exports_another_imports_and_podman_runs(
     podman.pull(carried)
     podman.check(carried)
     assert ran_by_podman(podman, carried.reference) == GREETING
+    saved = folder / "saved.tar"
+    podman._podman("save", "--quiet", "--output", str(saved), carried.reference)
+    told = json.loads(island("import", "--json", "--name", "acme/saved", str(saved)))
+    assert told["images"][0]["names"] == ["acme/saved:latest"]
     podman.remove(carried)
     asked = hub.plain.asked(mark)
     assert (asked.blobs, asked.manifest_gets, asked.manifest_heads) == ([], 0, 0)
@@ -151,6 +167,10 @@ def test_containerd_pulls_what_was_imported_for_all_platforms_from_a_folder(
         # ctr reads what is exported without a node between.
         containerd._ctr("images", "import", "--snapshotter", "native", str(_packed(layout)))
         containerd.check(carried)
+        exported = folder / "exported.tar"
+        containerd._ctr("images", "export", str(exported), carried.reference)
+        told = json.loads(island("import", "--json", str(exported)))
+        assert told["images"][0]["digest"] == carried.digest
     finally:
         containerd.stop()
 
@@ -250,3 +270,21 @@ def test_a_pull_before_anybody_asks_makes_the_first_pull_a_warm_one(
     assert ran_by_podman(podman, carried.reference) == GREETING
     podman.remove(carried)
     assert hub.plain.asked(mark).blobs == []
+
+
+def test_a_pull_in_a_terminal_shows_bars_and_goes_on_after_ctrl_c(
+    here: Commands, shop: Shop
+) -> None:
+    """What was begun goes on without the person, and the next pull finds it."""
+    big = shop.once(quarter_gib)
+    with here.terminal("pull", big.name) as terminal:
+        terminal.until(lambda seen: "MiB" in seen and "total" in seen, "a bar")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert terminal.screen.splitlines()[-1] == "nodecache: interrupted"
+    with here.terminal("pull", big.name) as terminal:
+        assert terminal.end() == 0
+        lines = terminal.screen.splitlines()
+    assert all(len(line) <= COLUMNS for line in lines), lines
+    [told] = [line for line in lines if line.startswith(f"{big.name}  256")]
+    assert big.digest[:19] in told
