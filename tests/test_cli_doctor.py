@@ -460,6 +460,21 @@ def test_a_kubelet_that_is_not_there_is_a_note(admit: Admit) -> None:
     assert patient.findings()["kubelet-none"]["severity"] == "note"
 
 
+def test_a_kubelets_file_may_be_json(admit: Admit) -> None:
+    """As on EKS, where drop-ins come from a folder too."""
+    patient = admit("containerd-1.36")
+    patient.path("var/lib/kubelet/kubelet.conf").unlink()
+    document = {"kind": "KubeletConfiguration", "imageGCHighThresholdPercent": 75}
+    name = "etc/kubernetes/kubelet/config.json"
+    patient.write(name, json.dumps(document, indent="\t"))
+    patient.write(KUBELET, f'ARGS="--config=/{name} --config-dir=/etc/kubelet.d"\n')
+    patient.write("etc/kubelet.d/10-low.conf", "imageGCLowThresholdPercent: 70\n")
+    patient.write("etc/kubelet.d/notes.txt", "imageGCLowThresholdPercent: 90\n")
+    assert "kubelet-gc-first" in patient.findings()
+    patient.write("etc/kubelet.d/20-low.conf", "imageGCLowThresholdPercent: 75\n")
+    assert patient.bad() == {"kubelet-gc-order"}
+
+
 def test_a_node_without_any_runtime_is_told_so(admit: Admit) -> None:
     patient = admit("docker")
     patient.path("etc/sysconfig/docker").unlink()

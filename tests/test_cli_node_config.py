@@ -190,6 +190,8 @@ def test_nothing_is_written_when_one_of_several_files_can_not_be_merged(certs: C
 
 def test_it_says_when_containerd_does_not_look_there(certs: Certs) -> None:
     config = certs.folder.parent / "config.toml"
+    assert "if its config_path names this one folder" in certs("--write").stderr
+    config.write_text("version = 2\n")
     assert "has to set config_path" in certs("--write").stderr
     config.write_text(
         "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\n"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from nodecache.cli.problems import fail
-from nodecache.runtimes.containerd import CriConfig, folders, read, read_document
+from nodecache.runtimes.containerd import folders, read, read_document
 from nodecache.runtimes.hosts_toml import Certificates
 from nodecache.runtimes.names import Unusable, Version
 from nodecache.runtimes.registries_conf import FILE_NAME, Registry, in_force
@@ -17,12 +17,14 @@ def config_path(certs_dir: str, version: Version | None) -> str:
     """Whether containerd reads the files in ``certs_dir``, in words."""
     folder = os.path.abspath(certs_dir)
     config = os.path.join(os.path.dirname(folder), "config.toml")
-    found = CriConfig(schema=2)
     try:
         with open(config, encoding="utf-8") as file:
             found = read([read_document(file.read())])
     except FileNotFoundError:
-        pass
+        return (
+            "containerd reads this at its next pull, if its config_path names this one folder "
+            f"(there is no {config} here to see it); 'nodecache doctor' checks it on the node."
+        )
     except (OSError, UnicodeDecodeError, Unusable) as error:
         return f"{config} could not be read ({error}): see 'nodecache doctor'."
     named = folders(found, version)

@@ -75,12 +75,12 @@ def _document(root: Root, flags: Mapping[str, str], sources: list[str]) -> dict[
 
 
 def _read(root: Root, path: str) -> dict[str, Any] | None:
-    """JSON is YAML too."""
+    """JSON is YAML too, but for its tabs."""
     text = root.read(path)
     if text is None:
         return None
     try:
-        document = yaml.safe_load(text)
+        document = yaml.safe_load(text.replace("\t", " ") if text[:1] == "{" else text)
     except yaml.YAMLError as error:
         raise Unusable(f"{path} is no YAML: {_where(error)}") from None
     if not isinstance(document, dict):
