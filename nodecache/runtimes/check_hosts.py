@@ -79,6 +79,7 @@ def _registry(
 
 
 def _host(host: Host, file: str) -> Iterator[Finding]:
+    """What the mirror is asked for, and how."""
     if not host.can("pull") or not host.can("resolve"):
         yield problem(
             "containerd-capabilities",
@@ -95,6 +96,11 @@ def _host(host: Host, file: str) -> Iterator[Finding]:
             "Pushes from this node fail.",
             "Say capabilities = ['pull', 'resolve'].",
         )
+    yield from _address(host, file)
+
+
+def _address(host: Host, file: str) -> Iterator[Finding]:
+    """How the mirror is reached."""
     if host.override_path:
         yield problem(
             "containerd-override-path",
