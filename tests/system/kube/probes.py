@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,7 +58,7 @@ class Probe:
 
 
 class Kubelet:
-    """Watches one pod from its node, in a thread. Use as a context."""
+    """Watches one pod from its node: readiness in one thread, life in another. A context."""
 
     def __init__(self, pod: Pod) -> None:
         self.pod = pod
@@ -67,7 +67,10 @@ class Kubelet:
         self.ready = False
         self._pause = 0.0
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(job,), daemon=True)
+            for job in (self._watch, self._see_whether_ready)
+        ]
         self._again()
 
     def _again(self) -> None:
@@ -82,23 +85,27 @@ class Kubelet:
         ports = {port["name"]: port["containerPort"] for port in self.pod.main["ports"]}
         return Probe(written, ports[written["httpGet"]["port"]], self.pod.addresses[0])
 
-    def _watch(self) -> None:
+    def _repeat(self, job: Callable[[], None]) -> None:
         with self.pod.machine.station.namespace.entered():
             while not self._done.wait(_TICK):
-                if self.pod.alive:
-                    self._look(time.monotonic())
-                else:
-                    self._restart()
+                job()
 
-    def _look(self, now: float) -> None:
-        if not self.started.passed:
-            if self.started.look(now) and self.started.failures >= self.started.threshold:
-                self._kill(self.pod.spec["terminationGracePeriodSeconds"])
-            return
-        if self.serving.look(now):
-            self.ready = self.serving.passed
-        if self.alive.look(now) and self.alive.failures >= self.alive.threshold:
+    def _watch(self) -> None:
+        if not self.pod.alive:
+            self._restart()
+        elif not self.started.passed:
+            self._start(time.monotonic())
+        elif self.alive.look(time.monotonic()) and self.alive.failures >= self.alive.threshold:
             self._kill(self.alive.written["terminationGracePeriodSeconds"])
+
+    def _start(self, now: float) -> None:
+        if self.started.look(now) and self.started.failures >= self.started.threshold:
+            self._kill(self.pod.spec["terminationGracePeriodSeconds"])
+
+    def _see_whether_ready(self) -> None:
+        serving = self.serving
+        if self.started.passed and serving.look(time.monotonic()) and serving is self.serving:
+            self.ready = serving.passed
 
     def _kill(self, grace: float) -> None:
         self.killed += 1
@@ -114,7 +121,8 @@ class Kubelet:
         self._again()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -124,4 +132,5 @@ class Kubelet:
         trace: TracebackType | None,
     ) -> None:
         self._done.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
