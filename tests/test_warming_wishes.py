@@ -7,10 +7,12 @@ from typing import Any
 import attrs
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from nodecache.archives import Child, Piece
 from nodecache.archives.documents import read_document
+from nodecache.events import Event, WishFinished
 from nodecache.failures import NameDenied, UpstreamFailure, UpstreamKind
 from nodecache.peerwire.wishes import Fulfilment, Stage, Wish
 from nodecache.reference import Digest, Repository, Tag
@@ -62,6 +64,8 @@ class FakeWarming:
 class WishesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.warming = FakeWarming()
+        self.clock = Clock()
+        self.events: list[Event] = []
         self.offline = False
         self.cap = 1 << 30
         self.wishes = Wishes(
@@ -71,6 +75,8 @@ class WishesTests(SynchronousTestCase):
             platform=lambda: "linux/amd64",
             cap=lambda: self.cap,
             offline=lambda: self.offline,
+            clock=self.clock,
+            observe=self.events.append,
         )
         self.addCleanup(self.wishes.stop)
 
@@ -94,8 +100,18 @@ class WishesTests(SynchronousTestCase):
         digest, size = next(iter(one.blobs.items()))
         progress(digest, 5, size)
         self.assertEqual(self.wish().bytes, manifest + 5)
+        self.assertEqual(self.events, [])
+        self.clock.advance(3)
         done.callback(one.bytes)
         self.assertEqual(self.wish(), Fulfilment(Stage.DONE, one.bytes, one.bytes))
+        told = WishFinished(
+            peer="n2",
+            image="docker.io/library/alpine:3",
+            outcome="done",
+            bytes=one.bytes,
+            seconds=3.0,
+        )
+        self.assertEqual(self.events, [told])
 
     def test_another_job_and_another_asker_are_other_wishes(self) -> None:
         self.wish(job="1")

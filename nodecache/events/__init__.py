@@ -58,6 +58,7 @@ from nodecache.events.peers import (
     Repaired,
     SecretsRead,
 )
+from nodecache.events.wishes import WishFinished
 
 __all__ = [
     "CacheSize",
@@ -105,4 +106,5 @@ __all__ = [
     "UpstreamBytes",
     "UpstreamFailed",
     "UpstreamHealth",
+    "WishFinished",
 ]

@@ -56,6 +56,11 @@ def _secrets(event: events.SecretsRead) -> str:
     return f"accepts {count} of the peers"
 
 
+def _wished(event: events.WishFinished) -> str:
+    words = f"{event.peer} wished {event.image} to be here: {event.outcome}"
+    return f"{words} ({event.reason})" if event.reason else words
+
+
 #: The words for each kind; the counts are in the metrics.
 PEERS: Final[Mapping[type[Event], Callable[[Any], str | None]]] = {
     events.PeersChanged: _changed,
@@ -67,4 +72,5 @@ PEERS: Final[Mapping[type[Event], Callable[[Any], str | None]]] = {
     events.PeerIdTwice: _twice,
     events.DiscoveryFailed: _unresolved,
     events.SecretsRead: _secrets,
+    events.WishFinished: _wished,
 }

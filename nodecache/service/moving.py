@@ -83,6 +83,8 @@ class Moving:
             platform=own_platform,
             cap=moved.cap,
             offline=lambda: moved.settings().offline,
+            clock=moved.around.reactor,
+            observe=moved.around.observe,
         )
         if moved.neighbours is not None:
             moved.neighbours.warm = self._wishes.wish

@@ -8,11 +8,14 @@ from typing import Final, TypeAlias
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure as Raised
 
+from nodecache.events import WishFinished
 from nodecache.failures import Failure, NameDenied, UnknownNamespace
 from nodecache.peerwire.wishes import Fulfilment, Stage, Wish
 from nodecache.reference import Digest, Repository
+from nodecache.seams import Observe
 from nodecache.warming.plan import NothingFits, TooBig, refuse_too_big
 from nodecache.warming.warming import Asked, Warming
 
@@ -41,6 +44,8 @@ class Wishes:
         platform: Callable[[], str],
         cap: Callable[[], int],
         offline: Callable[[], bool],
+        clock: IReactorTime,
+        observe: Observe,
     ) -> None:
         self._warming = warming
         self._most = most
@@ -48,6 +53,8 @@ class Wishes:
         self._platform = platform
         self._cap = cap
         self._offline = offline
+        self._clock = clock
+        self._observe = observe
         self._known: OrderedDict[_Key, Fulfilment] = OrderedDict()
         self._running: dict[_Key, Deferred[None]] = {}
         self._stopping = False
@@ -60,12 +67,14 @@ class Wishes:
             return known
         refusal = self._refusal(wish)
         if refusal:
-            return Fulfilment(Stage.REFUSED, words=refusal)
+            refused = Fulfilment(Stage.REFUSED, words=refusal)
+            self._tell(key, refused, self._clock.seconds())
+            return refused
         if len(self._running) >= self._most or self._stopping:
             return Fulfilment(Stage.BUSY)
         self._note(key, Fulfilment(Stage.FETCHING))
         running = self._running[key] = Deferred.fromCoroutine(self._fetch(key))
-        running.addBoth(self._ended, key)
+        running.addBoth(self._ended, key, self._clock.seconds())
         return self._known[key]
 
     def _refusal(self, wish: Wish) -> str:
@@ -96,7 +105,7 @@ class Wishes:
         await self._warming.fetch(plan, progress)
         self._note(key, Fulfilment(Stage.DONE, total, total))
 
-    def _ended(self, result: object, key: _Key) -> None:
+    def _ended(self, result: object, key: _Key, began: float) -> None:
         self._running.pop(key, None)
         if isinstance(result, Raised):
             known = self._known.get(key, Fulfilment(Stage.FETCHING))
@@ -104,6 +113,21 @@ class Wishes:
             stage = Stage.REFUSED if isinstance(raised, _REFUSALS) else Stage.FAILED
             words = "this node is stopping" if result.check(CancelledError) else str(raised)
             self._note(key, attrs.evolve(known, stage=stage, words=words))
+        self._tell(key, self._known[key], began)
+
+    def _tell(self, key: _Key, fulfilment: Fulfilment, began: float) -> None:
+        asker, wish = key
+        mark = "@" if isinstance(wish.reference, Digest) else ":"
+        self._observe(
+            WishFinished(
+                peer=asker,
+                image=f"{wish.repository}{mark}{wish.reference}",
+                outcome=fulfilment.stage.value,
+                bytes=fulfilment.total,
+                seconds=self._clock.seconds() - began,
+                reason=fulfilment.words,
+            )
+        )
 
     def _note(self, key: _Key, fulfilment: Fulfilment) -> None:
         self._known[key] = fulfilment
