@@ -31,6 +31,11 @@ class Trace:
     sampled: bool = True
 
     @property
+    def traceparent(self) -> str:
+        """For whoever is asked on behalf of this."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.sampled:02x}"
+
+    @property
     def recorded_id(self) -> str:
         """``span_id``, or nothing where no span is wanted."""
         return self.span_id if self.sampled else ""

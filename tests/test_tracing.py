@@ -26,6 +26,7 @@ from nodecache.limits import Timeouts
 from nodecache.traces import Trace, parse_traceparent
 from nodecache.tracing import Span, Tracing, start_tracing
 from nodecache.tracing.spans import Kind, span_of
+from tests.cluster_case import ClusterCase
 from tests.fakes_client import until
 from tests.node_case import NodeCase, reactor
 from tests.strategies_events import made_up, one_of_each
@@ -136,7 +137,7 @@ def test_what_is_done_for_a_request_lies_under_it(event: Event, name: str, kind:
 def test_what_belongs_to_no_trace_that_is_kept_is_no_span() -> None:
     unsampled = Trace(TRACE, SPAN, PARENT, sampled=False)
     for event in one_of_each():
-        if not isinstance(event, events.RequestFinished | events.PullFinished):
+        if not hasattr(event, "trace_id"):
             assert span(event, None) is None
             assert span(event, unsampled) is None
     assert span(made_up(events.RequestFinished, span_id="")) is None
@@ -295,6 +296,30 @@ class CollectorTests(NodeCase):
             await self.start()
             await self.pulled()
             await self.close()  # the test would time out
+
+
+class SharingTests(ClusterCase):
+    async def test_what_a_peer_does_for_a_request_lies_in_the_same_trace(self) -> None:
+        """Two nodes, of which either may be the owner of what is pulled."""
+        one, two = await self.cluster(2)
+        parent = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+        for number in range(4):  # so that each owns something
+            image = self.hub.add_image(f"library/a{number}", "latest", layers=(b"x" * 5000,))
+            for path in (f"manifests/{image.digest}", f"blobs/{image.layers[0]}"):
+                assert (await one.get(f"/v2/{image.name}/{path}", **parent)).status == 200
+        answered = [event for event in two.told(events.PeerAnswered) if event.what != "hello"]
+        assert answered
+        assert {event.trace_id for event in answered} == {TRACE}
+        asked = {event.span_id for event in one.told(events.RequestFinished)}
+        assert {event.parent_id for event in answered} <= asked
+        found = span(answered[0], None)
+        assert found is not None
+        assert (found.kind, found.parent_id) == (Kind.SERVER, answered[0].parent_id)
+
+    async def test_a_greeting_is_for_nobody(self) -> None:
+        one, _ = await self.cluster(2)
+        told = [event for event in one.told(events.PeerAnswered) if event.what == "hello"]
+        assert {event.trace_id for event in told} <= {""}
 
 
 def attributes(request: Any) -> Any:

@@ -95,6 +95,9 @@ class PeerAnswered(Event):
     bytes: int
     seconds: float
     reason: str = ""
+    trace_id: str = ""  # of the request for which the peer asked
+    span_id: str = ""
+    parent_id: str = ""
 
 
 @attrs.frozen(kw_only=True)

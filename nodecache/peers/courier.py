@@ -26,6 +26,7 @@ from nodecache.peerwire import signing
 from nodecache.peerwire.answering import REFUSALS
 from nodecache.peerwire.fields import WireFault
 from nodecache.seams import WallClock
+from nodecache.traces import CURRENT
 from nodecache.upstream.body import BodyStream, read_whole
 from nodecache.upstream.waits import NEAR_TURNS, TimedOut
 from nodecache.upstream.wire import Reply
@@ -189,6 +190,8 @@ class Courier:
         }
         if letter.range:
             headers["Range"] = letter.range
+        if (trace := CURRENT.get()) is not None:
+            headers["traceparent"] = trace.traceparent
         sent = Sent(letter.method, letter.target, headers, letter.body, letter.keep)
         silence = self._timeouts.peer_silence
         reply = await self._line.send(

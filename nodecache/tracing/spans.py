@@ -128,10 +128,23 @@ def _peer(event: events.PeerAsked) -> _Part:
     return _Part(f"peer {event.what}", Kind.CLIENT, event.seconds, attributes, event.reason)
 
 
+def _for_a_peer(event: events.PeerAnswered) -> _Part:
+    attributes: dict[str, Value] = {
+        "http.response.status_code": event.status,
+        "http.response.body.size": event.bytes,
+        "nodecache.peer": event.peer,
+        "nodecache.mode": event.mode,
+        "nodecache.outcome": event.outcome,
+    }
+    error = event.reason if event.status >= 500 else ""
+    return _Part(f"for a peer: {event.what}", Kind.SERVER, event.seconds, attributes, error)
+
+
 #: Events that say themselves what trace they belong to.
 _OWN: Final[Mapping[type[Event], Callable[[Any], _Part]]] = {
     events.RequestFinished: _request,
     events.PullFinished: _pull,
+    events.PeerAnswered: _for_a_peer,
 }
 #: Events that belong to the request for which they happen.
 _WITHIN: Final[Mapping[type[Event], Callable[[Any], _Part]]] = {

@@ -19,6 +19,7 @@ from nodecache.peerwire.answers import (
     UpstreamAbsent,
     UpstreamBroken,
 )
+from nodecache.traces import Trace
 
 _OUTCOMES: Final[dict[type, str]] = {
     Bytes: "hit",
@@ -42,6 +43,7 @@ class PeerExchange:
     mode: str = ""
     outcome: str = ""
     reason: str = ""
+    trace: Trace | None = None
 
     def answers(self, answer: BlobAnswer | ManifestAnswer) -> None:
         """What we are about to answer."""
@@ -66,4 +68,7 @@ class PeerExchange:
             bytes=sent,
             seconds=now - self.started_at,
             reason=self.reason,
+            trace_id="" if self.trace is None else self.trace.trace_id,
+            span_id="" if self.trace is None else self.trace.recorded_id,
+            parent_id="" if self.trace is None else self.trace.parent_id,
         )

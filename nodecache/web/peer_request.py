@@ -8,6 +8,7 @@ all. What a stranger can make this node do is to reckon a few hashes.
 from __future__ import annotations
 
 import io
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,6 +22,7 @@ from nodecache.peerwire import fields as f
 from nodecache.peerwire import signing
 from nodecache.peerwire.answers import Elsewhere
 from nodecache.peerwire.codec import Encoded, WireFault, encode_answer, fields_of
+from nodecache.traces import CURRENT, Trace, parse_traceparent
 from nodecache.web.exchange import client_name
 from nodecache.web.peer_desk import LATER, complaint, named
 from nodecache.web.peer_exchange import PeerExchange
@@ -166,13 +168,21 @@ class PeerRequest(GuardedRequest):
             self._say(complaint(400, "unclear", "not a node id"))
             return
         self.exchange.peer = asked.node
+        self.exchange.trace = self._trace()
         question = Question(
             asked.method, asked.target, asked.range or None, asked.body, asked.node, self._host
         )
         self._work = Deferred.fromCoroutine(self._answer(question))
         self._work.addErrback(self._failed)
 
+    def _trace(self) -> Trace | None:
+        """That of the request for which the peer asks, if it is for one."""
+        values = self.requestHeaders.getRawHeaders(b"traceparent", [])
+        text = values[0].decode("latin-1") if len(values) == 1 else None
+        return parse_traceparent(text, token_hex(8))
+
     async def _answer(self, question: Question) -> None:
+        CURRENT.set(self.exchange.trace)
         answer = await self.site.desk.answer(question, self.exchange)
         if isinstance(answer, Lent):
             self._send(answer)
