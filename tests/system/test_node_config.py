@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from nodecache.cli import main
+from nodecache.runtimes.names import parse_version, shown
 from tests.system.conftest import Shop
 from tests.system.parts import cri
 from tests.system.parts.hub import REGISTRY, Hub
@@ -122,9 +123,14 @@ def manifests_asked(ground: Ground) -> float:
     return ground.node.metric("nodecache_requests_total", kind="manifest")
 
 
-def version_of(age: str) -> list[str]:
-    """The newer containerd is not the one on this machine's path."""
-    return [] if age == "system" else ["--runtime-version", "2.1.9"]
+def version_of(ground: Ground, age: str) -> list[str]:
+    """The newer containerd is not the one on this machine's path, where doctor would ask it."""
+    if age == "system":
+        return []
+    version = parse_version(ground.setup(age).run(["containerd", "--version"]))
+    assert version is not None
+    assert version >= (2, 1, 0)
+    return ["--runtime-version", shown(version)]
 
 
 @pytest.mark.parametrize("age", AGES)
@@ -136,7 +142,7 @@ def test_hosts_toml_is_read_without_a_restart_and_falls_back(ground: Ground, age
     nodecache(*words, "--registry", "docker.io", "--mirror", ground.node.url, "--write")
     assert goes_through(ground, runtime)
     config = ("--runtime", "containerd", "--containerd-config", f"{ground.folder}/config.toml")
-    found = ground.diagnosis(*config, *version_of(age))
+    found = ground.diagnosis(*config, *version_of(ground, age))
     assert {"containerd-used", "containerd-fallback", "port-ours"} <= set(found)
     assert not [
         one
@@ -183,7 +189,7 @@ def with_registry(ground: Ground, age: str, table: str, schema: int = 2) -> Cont
 
 
 @pytest.mark.parametrize("age", AGES)
-def test_a_list_of_folders_is_searched_by_1_6_and_not_by_2_1(ground: Ground, age: str) -> None:
+def test_a_list_of_folders_is_searched_by_1_6_and_not_since_2_1(ground: Ground, age: str) -> None:
     """As containerd 2.2 has it by default: doctor must tell, since containerd says nothing."""
     certs, config = ground.folder / "certs.d", ground.folder / "config.toml"
     runtime = with_registry(ground, age, f"config_path = '{certs}:{ground.folder}/other.d'\n")
@@ -193,7 +199,7 @@ def test_a_list_of_folders_is_searched_by_1_6_and_not_by_2_1(ground: Ground, age
     )
     assert goes_through(ground, runtime) == (age == "system")
     words = ("--runtime", "containerd", "--containerd-config", str(config))
-    found = ground.diagnosis(*words, *version_of(age))
+    found = ground.diagnosis(*words, *version_of(ground, age))
     assert ("containerd-list-ignored" in found) == (age == "newest")
     assert ("containerd-used" in found) == (age == "system")
 
@@ -225,7 +231,7 @@ def test_the_deprecated_table_of_older_kops_is_used(ground: Ground, age: str) ->
     )
     assert goes_through(ground, runtime)
     words = ("--runtime", "containerd", "--containerd-config", str(config))
-    found = ground.diagnosis(*words, *version_of(age))
+    found = ground.diagnosis(*words, *version_of(ground, age))
     assert {"containerd-used", "containerd-table"} <= set(found)
 
 
@@ -256,7 +262,7 @@ def test_files_of_newer_kops_are_read_where_config_path_stands_in_its_place(
     right = plugin == "io.containerd.cri.v1.images"
     assert goes_through(ground, runtime) == right
     words = ("--runtime", "containerd", "--containerd-config", str(config))
-    found = ground.diagnosis(*words, *version_of("newest"))
+    found = ground.diagnosis(*words, *version_of(ground, "newest"))
     assert ("containerd-used" in found) == right
     assert ("containerd-no-config-path" in found) == (not right)
     if right:
