@@ -39,7 +39,8 @@ def test_a_pull_is_one_line_that_says_who_got_what_from_where(node: Node, shop: 
     assert cold["bytes_by_source"]["fill"] >= size
     assert len(cold["trace_id"]) == 32
     pull(node, image)
-    [_, warm] = until(lambda: len(node.events("pull")) == 2 and node.events("pull"), "and again")
+    until(lambda: len(node.events("pull")) == 2, "and again")
+    [_, warm] = node.events("pull")
     assert warm["source"] == "disk"
     assert warm["trace_id"] != cold["trace_id"]
     # Requests are for who looks closer.
