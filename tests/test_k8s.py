@@ -82,7 +82,7 @@ def test_the_policy_lets_nodes_and_prometheus_in_and_no_pod_to_the_mirror(
     policy = rendered.one("NetworkPolicy")["spec"]
     assert policy["policyTypes"] == ["Ingress"]
     ports = [port["port"] for rule in policy["ingress"] for port in rule["ports"]]
-    assert ports == ["peers", "admin"]
+    assert ports == [5001, 5002]
     peers, admin = policy["ingress"]
     assert peers["from"] == [{"podSelector": policy["podSelector"]}]
     assert list(admin["from"][0]) == ["namespaceSelector"]
