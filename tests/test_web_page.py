@@ -462,7 +462,17 @@ def test_the_same_steps_stand_in_the_same_bar(at: float) -> None:
 def test_the_scale_holds_all_and_is_not_mostly_empty(most: float) -> None:
     ceiling = plot._ceiling(most)
     assert most <= ceiling
-    assert ceiling <= max(2048, most * 2.6)
+    assert ceiling <= max(2048, most * 2.1)
+
+
+@pytest.mark.parametrize(
+    ("given_", "brought", "high", "low"),
+    [(0, 0, 132, 66), (10, 5, 132, 66), (10, 10, 99, 99), (10, 30, 66, 132), (0, 5, 66, 132)],
+)
+def test_the_higher_peaks_get_the_higher_panel(
+    given_: float, brought: float, high: int, low: int
+) -> None:
+    assert plot.heights(given_, brought) == (high, low)
 
 
 @pytest.mark.parametrize("window", list(Window))
@@ -471,7 +481,7 @@ def test_the_plot_says_in_words_what_it_shows(window: Window) -> None:
     label = re.search(r'aria-label="(Given[^"]*)"', markup)
     assert label is not None
     assert label[1].startswith(f"Given to clients: 5.0{units.GLUE}MiB, at most")
-    assert 'class="area disk" d="M0 120' in markup
+    assert 'class="area disk" d="M0 132' in markup
     assert 'class="area stale" d=""' in markup
 
 

@@ -36,9 +36,9 @@ _AXIS: Final = {
 SMOOTH: Final = 6
 #: Units of the drawings: they are stretched to the width there is.
 WIDTH: Final = 600
-HIGH: Final = 120
-LOW: Final = 60
 LINE: Final = 40
+#: Heights of the two panels in pixels: whichever of them fits the peaks best.
+HEIGHTS: Final = ((132, 66), (99, 99), (66, 132))
 
 
 @attrs.frozen
@@ -84,15 +84,21 @@ def _share(hits: list[float], misses: list[float], at: int) -> float | None:
 def plot(history: dict[str, Any]) -> Html:
     """The whole figure."""
     bars = bars_of(history)
-    most = _ceiling(max(_peak(bars, GIVEN), 2 * _peak(bars, BROUGHT)))
+    high, low = heights(_peak(bars, GIVEN), _peak(bars, BROUGHT))
+    most = _ceiling(max(_peak(bars, GIVEN), _peak(bars, BROUGHT) * high / low))
     return tag(
         "figure",
-        _panel("Given to clients", bars, GIVEN, most, HIGH, history),
-        _panel("Brought in", bars, BROUGHT, most / 2, LOW, history),
+        _panel("Given to clients", bars, GIVEN, most, high, history),
+        _panel("Brought in", bars, BROUGHT, most * low / high, low, history),
         _hit_rates(bars, history),
         tag("div", *(tag("span", words) for words in _AXIS[history["window"]]), class_="axis"),
         class_="plot",
     )
+
+
+def heights(given: float, brought: float) -> tuple[int, int]:
+    """Of both panels, for these peaks: the ones that leave least of one scale empty."""
+    return min(HEIGHTS, key=lambda pair: max(given / pair[0], brought / pair[1]))
 
 
 def _peak(bars: Bars, names: Sequence[tuple[str, str]]) -> float:
@@ -101,11 +107,11 @@ def _peak(bars: Bars, names: Sequence[tuple[str, str]]) -> float:
 
 
 def _ceiling(most: float) -> float:
-    """The next round number of bytes a second, twice one, so that its half is one too."""
+    """The next round number of bytes a second whose half is one too."""
     if most <= 0:
         return 2 * 1024.0
     unit = 1024.0 ** max(0, int(math.log(most, 1024)))
-    steps = (2, 4, 10, 20, 40, 100, 200, 400, 1000, 2048)
+    steps = (2, 4, 6, 8, 10, 20, 40, 60, 80, 100, 200, 400, 600, 800, 1000, 2048)
     return next(step * unit for step in steps if step * unit >= most)
 
 
@@ -135,7 +141,7 @@ def _panel(
         preserveAspectRatio="none",
         role="img",
         aria_label=label,
-        class_="tall" if height == HIGH else "low",
+        height=height,
     )
     return tag(
         "div",
@@ -190,7 +196,7 @@ def _hit_rates(bars: Bars, history: dict[str, Any]) -> Html:
         preserveAspectRatio="none",
         role="img",
         aria_label=f"Hit rate over the window: {share}",
-        class_="line",
+        height=36,
     )
     return tag(
         "div",
