@@ -9,13 +9,14 @@ import pathlib
 import tarfile
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from nodecache.archives.tar import padding
 from nodecache.cli.problems import CommandError
 from nodecache.config import SizeSetting
 from nodecache.failures import StoreFailure
-from nodecache.reference import Repository, Tag
+from nodecache.reference import Digest, Repository, Tag
 from nodecache.steering import Refused
 from tests.archive_kit import (
     Made,
@@ -29,7 +30,10 @@ from tests.archive_kit import (
     tarred,
     unpacked,
 )
+from tests.fakes_client import until
+from tests.fakes_http import Gate, hold_at
 from tests.moving_case import MovingCase
+from tests.node_case import reactor
 
 ALPINE = "docker.io/library/alpine:3.20"
 IMAGE = made([b"one", os.urandom(3 << 20)])
@@ -250,6 +254,34 @@ class ImportTests(MovingCase):
         self.assertEqual(ran.code, 1)
         self.assertIn("no room", ran.err)
         self.assertEqual(self.node._store.usage().reserved, 0)
+
+    async def test_a_blob_that_a_client_is_fetching_is_waited_for(self) -> None:
+        """Whether that fetch ends well or not."""
+        for ends_well in (True, False):
+            image = made([b"wanted", os.urandom(1 << 20)])
+            digest, body = sha(image.layers[1]), image.layers[1]
+            self.hub.add_blob("library/alpine", body)
+            gate = Gate()
+            fault = self.hub.cdn.fault(hold_at(1000, gate))
+            await self.start()
+            begun = await self.begin_blob("library/alpine", digest)
+            path = self.write("image.tar", tarred(layout((image, name_of(ALPINE)))))
+            importing = Deferred.fromCoroutine(self.run_("import", path))
+            await until(reactor, lambda: len(self.blob_files()) == 2)  # config and first layer
+            self.assertFalse(importing.called)
+            if ends_well:
+                gate.open()
+                self.assertEqual((await begun.whole()).body, body)
+            else:
+                begun.leave()
+                self.node._fills._fills[Digest.parse(digest)].stop()
+                gate.open()
+            ran = await importing
+            self.assertEqual((ran.code, ran.err), (0, ""))
+            await self.served(image)
+            fault.left = 0
+            await self.node.stop("the next case")
+            self.data_dir = self.folder / "another"
 
     async def test_a_tag_that_can_not_be_written_takes_all_with_it(self) -> None:
         await self.start()

@@ -19,7 +19,7 @@ from nodecache.store import Partial, Reservation, StoredManifest
 
 #: Bytes that one disk job reads, hashes and writes.
 STEP: Final = 2 * MIB
-#: Writers of one tag that are given way to.
+#: Writers of one tag, and fills of one blob, that are given way to.
 _ATTEMPTS: Final = 3
 
 #: ``read(offset, size)``: up to so many bytes of a blob; it blocks.
@@ -96,7 +96,9 @@ class Placing:
             return False
         reservation = await self._shelf.reserve(size)
         try:
-            partial = await self._shelf.open_partial(digest)
+            partial = await self._opened(digest)
+            if partial is None:
+                return False
             try:
                 await self._copy(partial, size, read, told)
                 await self._shelf.commit(partial, reservation, size)
@@ -107,6 +109,17 @@ class Placing:
         finally:
             reservation.release()
         return True
+
+    async def _opened(self, digest: Digest) -> Partial | None:
+        """None where a client's fill, begun this very moment, was faster."""
+        for _ in range(_ATTEMPTS):
+            flight = self._flights.get(digest)
+            if flight is None:
+                return await self._shelf.open_partial(digest)
+            await flight.over()
+            if self._shelf.blob_size(digest) is not None:
+                return None
+        raise StoreFailure(f"{digest} is being fetched again and again")
 
     async def _is_here(self, digest: Digest, size: int) -> bool:
         flight = self._flights.get(digest)
