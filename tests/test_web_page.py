@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import pathlib
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -655,3 +656,14 @@ def test_the_script_makes_no_markup_of_its_own() -> None:
         assert word not in script
     assert "</" not in script
     assert "</" not in read_assets().style
+
+
+def test_every_file_of_the_page_is_shipped() -> None:
+    """In the wheel (setup.py) and in the source archive (MANIFEST.in)."""
+    root = pathlib.Path(__file__).parent.parent
+    kinds = {path.suffix for path in (root / "nodecache/web/page").iterdir() if path.is_file()}
+    wheel, archive = ((root / name).read_text() for name in ("setup.py", "MANIFEST.in"))
+    for kind in kinds - {".py"}:
+        assert f'"*{kind}"' in wheel
+        assert f"*{kind}" in archive
+    assert {".css", ".js"} <= kinds
