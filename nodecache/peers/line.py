@@ -1,9 +1,9 @@
 """Connections to peers, kept for a while, and one request at a time over each of them.
 
 Twisted's Agent sends and parses, each request over its own ``Lease`` of the
-pool. What it leaves open is added: the head of an answer is bounded in bytes
-and in time, and a kept connection that turns out to be dead is told apart, so
-that the request can be signed anew for another one.
+pool, which bounds the head of an answer in bytes. What it leaves open is added:
+the head is bounded in time, and a kept connection that turns out to be dead is
+told apart, so that the request can be signed anew for another one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.task import deferLater
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.client import Agent, RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
@@ -28,7 +27,7 @@ from zope.interface import implementer
 
 from nodecache import __version__
 from nodecache.failures import PeerKind, UpstreamKind
-from nodecache.limits import KIB, Timeouts
+from nodecache.limits import Timeouts
 from nodecache.membership import Address
 from nodecache.peers.dialling import AnyAddress
 from nodecache.upstream.dial import READ_SIZE, NoConnection
@@ -36,8 +35,6 @@ from nodecache.upstream.explain import causes, explain
 from nodecache.upstream.waits import NEAR_TURNS, TimedOut, bounded
 from nodecache.upstream.wire import Lease, Pool, Reply
 
-#: Bytes of an answer's head.
-MOST_HEAD: Final = 64 * KIB
 #: Connections that are open, used or kept; beyond that they are closed after use.
 MOST_KEPT: Final = 512
 
@@ -109,7 +106,7 @@ class Line:
     def _ask(self, lease: Lease, addresses: Sequence[Address], sent: Sent) -> Deferred[Any]:
         named = {name: [value] for name, value in sent.headers.items()}
         headers = Headers({**_EVERY, **named, "Host": [str(addresses[0])]})
-        endpoint = _Guarded(AnyAddress(self._reactor, addresses, self._connect))
+        endpoint = _Wide(AnyAddress(self._reactor, addresses, self._connect))
         agent = Agent.usingEndpointFactory(self._reactor, _Fixed(endpoint), lease)
         url = f"http://{addresses[0]}{sent.target}"
         body = _Body(sent.body) if sent.method == "POST" else None
@@ -137,61 +134,20 @@ class _Fixed:
 
 
 @implementer(IStreamClientEndpoint)
-class _Guarded:
-    """Puts a ``_Head`` between each connection and the protocol that reads it."""
+class _Wide:
+    """Its connections are read in big pieces."""
 
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
         self._endpoint = endpoint
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        wrapping = WrappingFactory(protocolFactory)
-        wrapping.protocol = _Head
-        wrapping.noisy = False
-        return self._endpoint.connect(wrapping).addCallback(self._connected)
+        return self._endpoint.connect(protocolFactory).addCallback(self._connected)
 
     @staticmethod
-    def _connected(head: Any) -> IProtocol:
-        head.transport.bufferSize = READ_SIZE
-        wrapped: IProtocol = head.wrappedProtocol
-        return wrapped
-
-
-class _Head(ProtocolWrapper):
-    """Ends the connection when the head of an answer does not end.
-
-    ``bytes`` came since the last request was sent.
-    """
-
-    def __init__(self, factory: Any, wrapped: Any) -> None:
-        super().__init__(factory, wrapped)
-        self.bytes = 0
-        self._reading = False
-
-    def write(self, data: bytes) -> None:
-        self._begin()
-        self._wire.write(data)
-
-    def writeSequence(self, data: Any) -> None:
-        self._begin()
-        self._wire.writeSequence(data)
-
-    @property
-    def _wire(self) -> Any:
-        return self.transport
-
-    def _begin(self) -> None:
-        self.bytes, self._reading = 0, True
-
-    def over(self) -> None:
-        """The head is in."""
-        self._reading = False
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._reading and self.bytes > MOST_HEAD:
-            self._wire.abortConnection()
-            return
-        self.bytes += len(data)
-        self.wrappedProtocol.dataReceived(data)
+    def _connected(protocol: Any) -> IProtocol:
+        protocol.transport.bufferSize = READ_SIZE
+        connected: IProtocol = protocol
+        return connected
 
 
 @implementer(IBodyProducer)

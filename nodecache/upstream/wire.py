@@ -2,9 +2,9 @@
 
 Twisted's Agent sends and parses. What it leaves open is added around it: a
 ``Lease`` for each request knows the connection that served it, so that it can
-be aborted at any time (the response itself can not); a request that died on a
-kept connection before a byte came back is sent again on another one; redirects
-and encodings are left to the caller.
+be aborted at any time (the response itself can not); the head of an answer is
+bounded; a request that died on a kept connection before a byte came back is
+sent again on another one; redirects and encodings are left to the caller.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from nodecache.failures import UpstreamFailure, UpstreamKind
 from nodecache.upstream.dial import Dial, NoConnection, Route
 from nodecache.upstream.explain import causes, explain
 from nodecache.upstream.guard import Guard
+from nodecache.upstream.head import connect
 from nodecache.upstream.urls import host_of
 from nodecache.upstream.waits import TimedOut, bounded
 
@@ -105,6 +106,11 @@ class Lease:
         self.pool.lent.add(connection)
         return connection
 
+    @property
+    def headless(self) -> bool:
+        """Whether an answer was given up in its head, which had no end."""
+        return self.connection is not None and self.connection.transport.endless
+
     def abort(self) -> None:
         if self.connection is not None and self.connection.transport is not None:
             self.connection.transport.abortConnection()
@@ -120,8 +126,7 @@ class _Noticed:
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
         self._lease.reused = False
-        connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
-        return connecting
+        return connect(self._endpoint, protocolFactory)
 
 
 class Pool(HTTPConnectionPool):
@@ -184,9 +189,13 @@ class Wire:
             except (CancelledError, TimedOut):
                 raise
             except Exception as error:
+                if lease.headless:
+                    words = "its headers have no end"
+                    raise UpstreamFailure(UpstreamKind.ERROR, words) from error
                 if lease.reused and _was_stale(error) and not self._closed:
                     continue
                 raise _failure(error) from error
+            lease.connection.transport.over()
             return self._reply(Reply(url, method, response, lease), route)
 
     def _ask(

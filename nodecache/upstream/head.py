@@ -1,0 +1,68 @@
+"""The head of an answer is bounded in bytes: who sends headers without an end is not heard out."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+
+from nodecache.limits import KIB
+
+#: Bytes of an answer's head.
+MOST_HEAD: Final = 64 * KIB
+
+
+class Head(ProtocolWrapper):
+    """Stands between a connection and the protocol that reads it.
+
+    ``bytes`` came since the last request was sent; ``endless``: the head had
+    no end, and the connection was ended for it.
+    """
+
+    def __init__(self, factory: Any, wrapped: Any) -> None:
+        super().__init__(factory, wrapped)
+        self.bytes = 0
+        self.endless = False
+        self._reading = False
+
+    def write(self, data: bytes) -> None:
+        self._begin()
+        self._wire.write(data)
+
+    def writeSequence(self, data: Any) -> None:
+        self._begin()
+        self._wire.writeSequence(data)
+
+    @property
+    def _wire(self) -> Any:
+        return self.transport
+
+    def _begin(self) -> None:
+        self.bytes, self._reading = 0, True
+
+    def over(self) -> None:
+        """The head is in."""
+        self._reading = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._reading and self.bytes > MOST_HEAD:
+            self.endless = True
+            self._wire.abortConnection()
+            return
+        self.bytes += len(data)
+        self.wrappedProtocol.dataReceived(data)
+
+
+def connect(endpoint: IStreamClientEndpoint, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    """A connection whose transport is a ``Head``."""
+    wrapping = WrappingFactory(factory)
+    wrapping.protocol = Head
+    wrapping.noisy = False
+    return endpoint.connect(wrapping).addCallback(_inner)
+
+
+def _inner(head: Any) -> IProtocol:
+    inner: IProtocol = head.wrappedProtocol
+    return inner
