@@ -15,6 +15,7 @@ from nodecache.cli import group, main
 from nodecache.cli.commands import COMMANDS, TOGETHER, Entry, named
 from nodecache.cli.group import load
 from nodecache.cli.target import target_of
+from tests.system.parts.screens import documented
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -35,6 +36,12 @@ def test_the_help_fits_on_one_screen_and_names_every_command() -> None:
     assert max(map(len, lines)) <= COLUMNS
     words = result.output.replace(",", " ").split()
     assert [entry.name for entry in COMMANDS if entry.name not in words] == []
+
+
+def test_the_help_is_as_the_document_shows_it() -> None:
+    """Otherwise paste it there, or run the system tests with NODECACHE_WRITE_SCREENS=1."""
+    result = CliRunner().invoke(main, ["--help"], prog_name="nodecache")
+    assert f"$ nodecache --help\n{result.output.rstrip()}\n" == documented()["help"]
 
 
 @pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)

@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 from nodecache.cli.client import Control
 from nodecache.cli.problems import CommandError
 from nodecache.events import SettingWarning, Unexpected
-from nodecache.steering import verifying
+from nodecache.store import Census
 from tests.fakes_client import begin, fetch, until
 from tests.steering_case import NGINX, SteeringCase, reactor
 
@@ -45,7 +45,7 @@ class SocketOfANode(SteeringCase):
             return await held
 
         await self.pull(self.hub.add_image(NGINX, "1", [b"x"]), "1")
-        self.patch(verifying.Census, "is_good", wait)
+        self.patch(Census, "is_good", wait)
         control = Control(self.path())
         asking = deferToThread(lambda: list(control.run("verify", {})))
         site = self.node.steering.site

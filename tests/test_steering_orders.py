@@ -6,7 +6,9 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 
+from nodecache.cli.client import Control
 from nodecache.config import SizeSetting
 from nodecache.events import CorruptionFound
 from nodecache.reference import Digest, Repository, Tag
@@ -142,7 +144,7 @@ class PurgeTests(SteeringCase):
         body = Deferred.fromCoroutine(self.blob(NGINX, image.layers[0]))
         await until(reactor, lambda: gate.waiting)
         said = await self.say("purge", "nginx", "--yes")
-        assert "1 blobs are being fetched, and stay." in said.out
+        assert "Being fetched, so not touched: 1 blob." in said.out
         gate.open()
         got = await body
         assert (len(got.body), got.broken) == (4 * MIB, None)
@@ -171,6 +173,45 @@ class PurgeTests(SteeringCase):
         reservation.release()
         assert (await self.say("purge", "nginx", "--yes")).code == 0
         assert not (self.data_dir / "v1" / "segments" / digest.hex).exists()
+
+    async def test_many_images_are_listed_and_removed(self) -> None:
+        """More than are looked at in one turn of the reactor."""
+        await self.start()
+        for number in range(120):
+            self.hub.add_image(NGINX, f"t{number:03}", [b"%d" % number])
+            assert (await self.manifest(NGINX, f"t{number:03}")).status == 200
+        assert len(await self.images()) == 120
+        said = await self.say("purge", "nginx:t00*", "--yes")
+        assert said.code == 0, said
+        assert len(await self.images()) == 110
+        said = await self.say("purge", "nginx", "--yes")
+        assert "... and 90 more" in said.out
+        assert await self.images() == {}
+        assert self.node._store.usage().bytes == 0
+
+    async def test_hanging_up_in_the_middle_leaves_what_can_be_pulled_and_purged_again(
+        self,
+    ) -> None:
+        await self.start()
+        images = [self.hub.add_image(NGINX, f"t{n}", [b"%d" % n]) for n in range(20)]
+        for number, image in enumerate(images):
+            await self.pull(image, f"t{number}")
+        control = Control(str(self.data_dir / "control.sock"))
+
+        def begin_and_leave() -> None:
+            lines = control.run("purge", {"images": ["*"]})
+            assert next(lines)["event"] == "image"
+            lines.close()  # type: ignore[attr-defined]  # a generator, which hangs up
+
+        await deferToThread(begin_and_leave)
+        await until(reactor, lambda: not self.node.steering.site.active)
+        for number, image in enumerate(images):
+            await self.pull(image, f"t{number}")
+        assert {one.bytes_here == one.bytes for one in (await self.images()).values()} == {True}
+        assert (await self.say("verify")).code == 0
+        assert (await self.say("purge", "*", "--yes")).code == 0
+        assert self.node._store.usage().bytes == 0
+        assert self.blob_files() == []
 
 
 class PinTests(SteeringCase):
@@ -364,7 +405,7 @@ class VerifyTests(SteeringCase):
         await self.node_with([b"x" * (5 * MIB)])
         said = await self.say("verify")
         assert said.code == 0
-        assert said.out.strip() == "2 blobs and 1 manifests, 5.0 MiB: all are good."
+        assert said.out.strip() == "2 blobs and 1 manifest, 5.0 MiB: all good."
 
     async def test_a_rotten_blob_is_named_removed_and_fetched_anew(self) -> None:
         image = await self.node_with([b"x" * MIB, b"y" * MIB])
@@ -372,7 +413,7 @@ class VerifyTests(SteeringCase):
         said = await self.say("verify", "nginx")
         assert said.code == 1
         assert f"rotten, removed: blob {image.layers[1]} of nginx:1" in said.out
-        assert "1 were rotten." in said.out
+        assert "rotten: 1." in said.out
         [event] = self.told(CorruptionFound)
         assert event.found_by == "verify"
         assert (await self.blob(NGINX, image.layers[1])).body == b"y" * MIB
@@ -404,4 +445,4 @@ class VerifyTests(SteeringCase):
         await self.settled()
         said = await self.say("verify", "nginx")
         assert said.code == 0
-        assert "2 more blobs of it are not here" in said.out
+        assert "Not here, so not read: 2 blobs." in said.out

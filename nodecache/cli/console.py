@@ -34,6 +34,7 @@ __all__ = [
     "bar",
     "confirm",
     "console",
+    "count",
     "fail",
     "json_option",
     "percent",
@@ -176,6 +177,11 @@ def ago(seconds: float | None) -> str:
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
     return f"{max(0, int(seconds))} s"
+
+
+def count(number: int, thing: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def percent(part: float | None) -> str:

@@ -10,6 +10,7 @@ import click
 from nodecache.cli.completion import images as complete
 from nodecache.cli.console import (
     ago,
+    count,
     fail,
     json_option,
     percent,
@@ -62,8 +63,8 @@ def list_images(
         shown.add_row(*_cells(row))
     if rows:
         print_table(shown)
-    count = f"{len(rows)} image{'' if len(rows) == 1 else 's'}"
-    to_stderr().print(f"{count}; {size(document['bytes_here'])} of them here, shared layers once.")
+    here = f"{size(document['bytes_here'])} here, shared layers counted once"
+    to_stderr().print(f"{count(len(rows), 'image')}; {here}.")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

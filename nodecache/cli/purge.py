@@ -8,7 +8,7 @@ import click
 
 from nodecache.cli.carrying import carry_out
 from nodecache.cli.completion import images as complete
-from nodecache.cli.console import confirm, console, json_option, print_line, size
+from nodecache.cli.console import confirm, console, count, json_option, print_line, size
 from nodecache.cli.target import Target, node_options
 from nodecache.config import parse_duration
 
@@ -67,8 +67,7 @@ def purge(
 
 
 def _count(plan: dict[str, Any]) -> str:
-    number = len(plan["images"])
-    return f"{number} image{'' if number == 1 else 's'}"
+    return count(len(plan["images"]), "image")
 
 
 def _show(plan: dict[str, Any]) -> None:
@@ -77,9 +76,10 @@ def _show(plan: dict[str, Any]) -> None:
         out.print(name, soft_wrap=True)
     if len(plan["images"]) > _SHOWN:
         out.print(f"... and {len(plan['images']) - _SHOWN} more")
-    freed = f"{plan['blobs']} blobs that no other image needs, {size(plan['bytes'])}"
+    blobs = count(plan["blobs"], "blob")
+    freed = f"{blobs} that no other image needs, {size(plan['bytes'])}"
     out.print(f"{_count(plan)}; {freed}." if plan["images"] else "Nothing is to go.")
     if plan["pinned"]:
         out.print(f"Pinned, so they stay: {', '.join(plan['pinned'])}. (--pinned takes them too.)")
     if plan["in_flight"]:
-        out.print(f"{plan['in_flight']} blobs are being fetched, and stay.")
+        out.print(f"Being fetched, so not touched: {count(plan['in_flight'], 'blob')}.")

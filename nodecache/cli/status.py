@@ -13,6 +13,7 @@ from nodecache.cli.console import (
     ago,
     bar,
     console,
+    count,
     json_option,
     percent,
     print_json,
@@ -87,13 +88,15 @@ def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     line = f" {percent(part)} of {size(cache['cap'])}: {size(cache['bytes'])}"
     yield "cache", Text.assemble(bar(part), line)
     free = f"{size(cache['disk_free'])} of the disk free"
-    yield "", f"{cache['blobs']} blobs, {cache['manifests']} manifests; {free}"
+    blobs, manifests = count(cache["blobs"], "blob"), count(cache["manifests"], "manifest")
+    yield "", f"{blobs}, {manifests}; {free}"
     peers = found.get("peers")
     if peers is not None:
         aside = f", {peers['aside']} put aside" if peers["aside"] else ""
         off = "; none is asked for now" if peers["off"] else ""
         yield "peers", f"{peers['live']} of {peers['known']} live{aside}{off}"
-    yield "under way", f"{found['in_flight']} blobs fetched, {found.get('sending', 0)} bodies sent"
+    sent = f"{found.get('sending', 0)} being sent"
+    yield "under way", f"{count(found['in_flight'], 'blob')} being fetched, {sent}"
 
 
 def _show_upstreams(upstreams: list[dict[str, Any]]) -> None:
@@ -141,4 +144,4 @@ def _notes(node: dict[str, Any], told: dict[str, Any]) -> Iterator[str]:
     for upstream in told.get("upstreams_down", ()):
         yield f"{upstream} does not answer it"
     if told.get("peers_aside"):
-        yield f"it has put {told['peers_aside']} peers aside"
+        yield f"it has put {count(told['peers_aside'], 'peer')} aside"

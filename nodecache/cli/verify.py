@@ -10,7 +10,7 @@ import click
 from nodecache.cli.carrying import carry_out
 from nodecache.cli.commands import EXIT_FAILED
 from nodecache.cli.completion import images as complete
-from nodecache.cli.console import console, json_option, size
+from nodecache.cli.console import console, count, json_option, size
 from nodecache.cli.target import Target, node_options
 
 
@@ -27,11 +27,11 @@ def verify(*, images: tuple[str, ...], as_json: bool, target: Target) -> None:
     order = {"images": list(images)}
     done = carry_out(target, "verify", order, _tell, title="reading", as_json=as_json, bytes_=True)
     if not as_json:
-        count = f"{done['blobs']} blobs and {done['manifests']} manifests"
-        verdict = f"{len(done['rotten'])} were rotten" if done["rotten"] else "all are good"
-        console().print(f"{count}, {size(done['bytes'])}: {verdict}.")
+        read = f"{count(done['blobs'], 'blob')} and {count(done['manifests'], 'manifest')}"
+        verdict = f"rotten: {len(done['rotten'])}" if done["rotten"] else "all good"
+        console().print(f"{read}, {size(done['bytes'])}: {verdict}.")
         if images and done["missing"]:
-            console().print(f"{done['missing']} more blobs of it are not here.")
+            console().print(f"Not here, so not read: {count(done['missing'], 'blob')}.")
     if done["rotten"]:
         sys.exit(EXIT_FAILED)
 

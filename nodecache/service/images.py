@@ -31,7 +31,7 @@ class Images:
     ) -> None:
         reactor: Any = around.reactor
         known = tuple(upstream.namespace for upstream in settings().upstreams)
-        inventory = Inventory(store.census, fills, around.wall, known)
+        inventory = Inventory(store.census, fills, reactor, around.wall, known)
 
         def others() -> HasBlob | None:
             rest = None if neighbours is None else neighbours.upstreams.rest

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from nodecache.failures import Failure
 from nodecache.fill import Fills
@@ -25,6 +27,8 @@ from nodecache.store import Census
 
 #: Outlines kept in memory: they never change, and reading them takes the disk.
 _KEPT: Final = 20_000
+#: Images that are looked at in one turn of the reactor (some 0.2 ms each).
+_BREATH: Final = 50
 #: An index of indexes is legal, deeper than this it is a riddle.
 _DEPTH: Final = 4
 
@@ -87,10 +91,16 @@ class Inventory:
     """Looking is no use of what is looked at."""
 
     def __init__(
-        self, census: Census, fills: Fills, wall: WallClock, known: Collection[str]
+        self,
+        census: Census,
+        fills: Fills,
+        clock: IReactorTime,
+        wall: WallClock,
+        known: Collection[str],
     ) -> None:
         """``known`` are the namespaces of the node's upstreams, in their order."""
         self.known = known
+        self._clock = clock
         self._census = census
         self._fills = fills
         self._wall = wall
@@ -99,13 +109,19 @@ class Inventory:
     async def images(self) -> list[Listed]:
         """All, those with a name first, in the order of their names."""
         tags = await self._census.tags()
-        named = [
-            await self._listed(
-                seen.repository, seen.tag, Digest.parse(seen.entry.digest), seen.entry, seen.used_at
+        named: list[Listed] = []
+        for seen in tags:
+            await self._breathe(len(named))
+            digest = Digest.parse(seen.entry.digest)
+            named.append(
+                await self._listed(seen.repository, seen.tag, digest, seen.entry, seen.used_at)
             )
-            for seen in tags
-        ]
         return named + await self._unnamed(named)
+
+    async def _breathe(self, count: int) -> None:
+        """Whoever is served meanwhile does not wait for a long list."""
+        if count % _BREATH == _BREATH - 1:
+            await deferLater(self._clock, 0)
 
     async def meant(self, texts: Iterable[str]) -> list[Listed]:
         """The images that are meant by patterns, each once.
@@ -135,7 +151,10 @@ class Inventory:
         for image in named:
             led_to |= image.reach.manifests
         left = [digest for digest in self._census.manifests() if digest not in led_to]
-        reaches = {digest: await self._reach(digest) for digest in left}
+        reaches: dict[Digest, Reach] = {}
+        for digest in left:
+            await self._breathe(len(reaches))
+            reaches[digest] = await self._reach(digest)
         inner = {each for digest, reach in reaches.items() for each in reach.manifests - {digest}}
         return [
             await self._listed(None, None, digest, None, 0.0)

@@ -19,6 +19,7 @@ _SHAPES = (
     (re.compile(r"\b[0-9]+(?:\.[0-9]+)*"), "N"),
     (re.compile(r"\b(?:[KMGTP]i)?B\b"), "B"),
     (re.compile(r"\bN (?:s|min|h|d)\b"), "TIME"),
+    (re.compile(r"\bN B/s "), ""),  # of a bar that was there too briefly there is none
     (re.compile(r" +"), " "),
 )
 
