@@ -46,6 +46,17 @@ class FakeMembers:
         self.leaving = False
         self.peers: dict[str, Peer] = {}
         self.greetings: list[tuple[Address, Hello, float]] = []
+        #: Ids as they rank, for every key; and the keys that were asked for.
+        self.ranks: list[str] = []
+        self.keys: list[str] = []
+
+    @property
+    def me(self) -> Peer:
+        return Peer(ME, (Address("10.0.0.1", 5001),))
+
+    def rank(self, key: str, most: int) -> tuple[Peer, ...]:
+        self.keys.append(key)
+        return tuple(Peer(name, ()) for name in self.ranks[:most])
 
     def know(self, name: str, zone: str = "") -> Address:
         address = Address("10.0.0.9", 5001 + len(self.peers))

@@ -322,3 +322,40 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
     pace = Pace(100.0, 50.0)
     pace.allow(50, 10.0)
     assert pace.allow(10, 5.0) == pytest.approx(0.1)
+
+
+# What is not here, in a big cluster.
+
+
+def test_the_first_few_are_sent_on_and_the_others_to_these_once_they_may_have_it() -> None:
+    admission = Admission(LIMITS)
+    assert [admission.introduce("k", asker, 0.0) for asker in "ab"] == [None, None]
+    early = admission.introduce("k", "c", 0.1)
+    assert early is not None
+    assert early.peers == ()
+    assert early.retry > 0
+    later = admission.introduce("k", "c", 0.2)
+    assert later is not None
+    assert later.peers == ("a", "b")
+
+
+def test_who_was_sent_on_and_comes_again_is_sent_on_again() -> None:
+    admission = Admission(LIMITS)
+    for at in (0.0, 1.0, 2.0):
+        assert admission.introduce("k", "a", at) is None
+
+
+def test_after_a_while_others_are_sent_on() -> None:
+    """Those before may have died, or have it long since and be gone."""
+    admission = Admission(LIMITS)
+    for asker in "ab":
+        admission.introduce("k", asker, 0.0)
+    assert admission.introduce("k", "c", 4.9) is not None
+    assert admission.introduce("k", "c", 5.1) is None
+
+
+def test_of_another_thing_others_are_sent_on() -> None:
+    admission = Admission(LIMITS)
+    for asker in "ab":
+        admission.introduce("k", asker, 0.0)
+    assert admission.introduce("other", "c", 0.0) is None

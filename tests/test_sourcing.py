@@ -111,6 +111,19 @@ def test_a_few_holders_are_asked_before_the_owner_to_spread_the_load() -> None:
     assert order[3:] == [("owner", MAY), ("second", MAY), ("third", MAY)]
 
 
+def test_a_holder_that_had_it_not_yet_is_asked_again_once_the_owner_names_it() -> None:
+    """It was just getting it; else a fill waits for the owner's turn, and goes upstream."""
+    searched = search(holders=("h",))
+    assert asked(searched.next(0.0)) == ("h", HAVE)
+    searched.answered("h", Absent(), 0.0)
+    for at in (0.0, 0.1):
+        assert asked(searched.next(at)) == ("owner", MAY)
+        searched.answered("owner", elsewhere("h"), at)
+        if at == 0.0:
+            assert searched.next(at) == Pause(0.1)
+    assert asked(searched.next(0.1)) == ("h", HAVE)
+
+
 def test_a_holder_at_its_limit_is_not_waited_for_but_its_referrals_are_followed() -> None:
     searched = search(holders=("a",))
     searched.next(0.0)

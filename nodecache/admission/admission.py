@@ -26,17 +26,26 @@ _FEWER: Final = 0.9
 _MORE: Final = 1.0
 #: Fewer places than these there never are, so that it does not stand still.
 _LEAST: Final = 4
+#: So many askers of one key are sent on to its owner in so many seconds, and named to others
+#: after the last of them.
+_SENT_ON: Final = 2
+_SENT_ON_FOR: Final = 5.0
+_RIPE: Final = 0.15
 #: Weight of the last duration in the mean.
 _LAST: Final = 0.2
 
 
 @attrs.define(slots=True, eq=False)
 class _Key:
-    """What is sent of one key: to whom, who waits, who got it."""
+    """What is sent of one key: to whom, who waits, who got it.
+
+    ``sent_on``: when an asker was sent to the owner, since it is not here.
+    """
 
     running: dict[int, Ticket] = attrs.field(factory=dict)
     line: set[int] = attrs.field(factory=set)
     receivers: Receivers = attrs.field(factory=Receivers)
+    sent_on: dict[str, float] = attrs.field(factory=dict)
 
 
 class Admission:
@@ -89,6 +98,20 @@ class Admission:
         """For one that waited in line long enough."""
         self._expire(now)
         return self._refer(self._entry(key), asker, zone)
+
+    def introduce(self, key: str, asker: str, now: float) -> Referred | None:
+        """``key`` is not here: None for the first few, who are to ask its owner.
+
+        Who comes later is referred to these, once they may have got some of it,
+        and comes again till then. So of a herd few come to the owner.
+        """
+        sent = self._entry(key).sent_on
+        for peer in [peer for peer, at in sent.items() if now - at > _SENT_ON_FOR]:
+            del sent[peer]
+        if asker in sent or len(sent) < _SENT_ON:
+            sent.setdefault(asker, now)
+            return None
+        return Referred(tuple(p for p, at in sent.items() if now - at > _RIPE), _RIPE)
 
     def finished(
         self, ticket: Ticket, now: float, *, complete: bool, waited: float = 0.0

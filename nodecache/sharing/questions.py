@@ -29,7 +29,16 @@ from nodecache.sharing.ports import PeerBody
 from nodecache.sharing.primed import PrimedBody
 from nodecache.sharing.tools import Tools
 from nodecache.sharing.watched import WatchedBody
-from nodecache.sourcing import Ask, Pause, Refused, Search, Upstream
+from nodecache.sourcing import (
+    Ask,
+    Pause,
+    Refused,
+    Search,
+    Upstream,
+    deputy_of,
+    has_deputies,
+    ranks_of,
+)
 
 
 @attrs.frozen
@@ -76,6 +85,8 @@ class Questions:
         ``primed``: a peer's answer counts when its first bytes are here.
         """
         clock = self._tools.clock
+        if not primed and not quest.verified:
+            self._offer_deputy(search, quest)
         while True:
             match search.next(clock.seconds()):
                 case Ask() as ask:
@@ -88,6 +99,17 @@ class Questions:
                     return answer
                 case Upstream():
                     return None
+
+    def _offer_deputy(self, search: Search, quest: Quest) -> None:
+        """Where there are so many nodes that not all shall ask the owner of the lane."""
+        view = self._tools.cluster.view()
+        nodes = len(view.peers) + 1
+        if has_deputies(nodes):
+            key = f"{self._digest}/{self._findings.lane(quest.segment, self.size)}"
+            ranked = [peer.id for peer in view.rank(key, ranks_of(nodes))]
+            deputy = deputy_of(ranked, view.me.id, key)
+            if deputy is not None:
+                search.offer(deputy.peer, deputy.patience)
 
     async def has(self, quest: Quest, peer: Peer) -> bool:
         """Whether ``peer`` has bytes of the span. One that fails has none."""

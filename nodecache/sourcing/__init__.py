@@ -26,6 +26,7 @@ seconds at all, referrals in a row, questions at all. A peer that failed is not
 asked again in the same search. Past any bound comes upstream.
 """
 
+from nodecache.sourcing.deputies import Deputy, deputy_of, has_deputies, ranks_of
 from nodecache.sourcing.holders import Holders
 from nodecache.sourcing.search import RANKED, Search
 from nodecache.sourcing.steps import Ask, Pause, Refused, SearchBudget, Step, Upstream
@@ -33,6 +34,7 @@ from nodecache.sourcing.steps import Ask, Pause, Refused, SearchBudget, Step, Up
 __all__ = [
     "RANKED",
     "Ask",
+    "Deputy",
     "Holders",
     "Pause",
     "Refused",
@@ -40,4 +42,7 @@ __all__ = [
     "SearchBudget",
     "Step",
     "Upstream",
+    "deputy_of",
+    "has_deputies",
+    "ranks_of",
 ]

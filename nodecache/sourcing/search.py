@@ -30,6 +30,9 @@ _SHARE: Final = 2 / 3
 #: So many holders are asked before the owner.
 LIKELY: Final = 3
 
+#: Seconds. So long a deputy that asks to come again is left alone at most.
+_LONGEST_PAUSE: Final = 0.5
+
 #: Of the silence, the part after which what is left is too little to ask anybody.
 _ENOUGH: Final = 0.9
 
@@ -42,6 +45,7 @@ class _Why(enum.Enum):
     HOLDER = enum.auto()  # it is likely to have it
     RANK = enum.auto()  # it is the owner or a stand-in
     REFERRAL = enum.auto()  # another peer named it
+    DEPUTY = enum.auto()  # it knows who has been sent to the owner already
 
 
 @attrs.frozen
@@ -96,10 +100,13 @@ class Search:
         self._pause: float | None = None
         self._end: Upstream | Refused | None = None
         self._gone: set[str] = {me}
+        self._lacking: set[str] = set()
         self._round: set[str] = set()
         self._in_a_row = 0
         self._silence = 0.0
         self._only_if_have = False
+        self._started = self._follow_until = started
+        self._follow_pause = 0.0
         self.questions = 0
         #: Peers that were named in referrals.
         self.referred: dict[str, Address] = {}
@@ -126,6 +133,20 @@ class Search:
             *(_Candidate(peer, Mode.MAY_FETCH, _Why.RANK) for peer in first[:place]),
             *(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.RANK) for peer in first[place + 1 :]),
         ]
+
+    def offer(self, peer: str, patience: float) -> None:
+        """Before the first step: ask ``peer`` before those that rank, as their deputy.
+
+        While it names others, or asks to come again, it is followed, for
+        ``patience`` seconds. An owner asks no deputy.
+        """
+        if self._as_owner:
+            return
+        others = [each for each in self._line if each.peer != peer]
+        place = next((n for n, each in enumerate(others) if each.why is _Why.RANK), 0)
+        others.insert(place, _Candidate(peer, Mode.ONLY_IF_HAVE, _Why.DEPUTY))
+        self._line = deque(others)
+        self._follow_until = self._started + patience
 
     @property
     def asked_stand_ins(self) -> bool:
@@ -177,7 +198,7 @@ class Search:
     def _in_line(self) -> _Candidate | None:
         while self._line:
             candidate = self._line.popleft()
-            if candidate.peer not in self._gone:
+            if candidate.peer not in self._gone | self._lacking:
                 if self._only_if_have:
                     return attrs.evolve(candidate, mode=Mode.ONLY_IF_HAVE)
                 return candidate
@@ -253,14 +274,26 @@ class Search:
         if named:
             self._hope(now)
         self.referred.update(named)
+        self._lacking.difference_update(peer for peer, _ in named)
         for peer, address in reversed(named):
             self._referrals.appendleft(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.REFERRAL, address))
         if refusal.leaving:
             self._gone.add(candidate.peer)
-        elif candidate.why is _Why.RANK or (self._as_owner and candidate.why is _Why.HOLDER):
+        elif candidate.why is _Why.DEPUTY:
+            self._follow(candidate, refusal.retry, now)
+        elif self._comes_back(candidate):
             self._again = candidate, refusal.retry
 
+    def _follow(self, deputy: _Candidate, retry: float, now: float) -> None:
+        """Each time the pause is twice as long, up to a bound."""
+        if now < self._follow_until:
+            self._follow_pause = min(max(retry, 2 * self._follow_pause), max(retry, _LONGEST_PAUSE))
+            self._again = deputy, self._follow_pause
+
+    def _comes_back(self, candidate: _Candidate) -> bool:
+        return candidate.why is _Why.RANK or (self._as_owner and candidate.why is _Why.HOLDER)
+
     def _gone_unless_referred(self, candidate: _Candidate) -> None:
-        """One that is just getting it may be named again later, and have it then."""
+        """One that is just getting it may be named later, and have it then."""
         if candidate.why is not _Why.REFERRAL:
-            self._gone.add(candidate.peer)
+            self._lacking.add(candidate.peer)

@@ -20,6 +20,8 @@ from nodecache.peerwire.answers import Absent, Bytes, Elsewhere, Fetching, Refus
 from nodecache.peerwire.questions import BlobQuestion, Mode
 from nodecache.results import Loan, PeerRegistry
 from nodecache.seams import Observe
+from nodecache.segments import lane_of, segment_of
+from nodecache.sourcing import RANKED, has_deputies, ranks_of
 from nodecache.web.peer_line import Line, Pass
 from nodecache.web.peer_ports import Lent, Members
 from nodecache.web.peer_searches import Searches
@@ -82,9 +84,29 @@ class Lending:
         if only_if_have or _name(question, asker) not in self._searches:
             first_look = attrs.evolve(question, mode=Mode.ONLY_IF_HAVE)
             found = await self._find(first_look, asker, until)
+            if only_if_have and isinstance(found, Absent):
+                return self._introduced(question, asker)
             if only_if_have or not isinstance(found, Absent):
                 return await self._send(found, question, asker, until)
         return await self._fetch(question, asker, until)
+
+    def _introduced(self, question: BlobQuestion, asker: str) -> Absent | Elsewhere:
+        """It is not here: in a big cluster a lane's deputy brings together who wants it."""
+        if question.verified or not self._is_deputy(question):
+            return Absent()
+        referred = self._line.introduce(segment_key(question), asker)
+        return Absent() if referred is None else self.elsewhere(referred)
+
+    def _is_deputy(self, question: BlobQuestion) -> bool:
+        view = self._members.view(self._clock.seconds())
+        nodes = len(view.peers) + 1
+        if not has_deputies(nodes):
+            return False
+        lane = (
+            0 if question.size is None else lane_of(segment_of(question.span.start), question.size)
+        )
+        ranked = view.rank(f"{question.digest}/{lane}", ranks_of(nodes))
+        return any(peer.id == view.me.id for peer in ranked[RANKED:])
 
     async def _send(
         self, found: Loan | Refusal, question: BlobQuestion, asker: str, until: float

@@ -72,6 +72,10 @@ class Line:
         """Nodes that have it, or are getting it."""
         return self._admission.refer(key, asker, self._clock.seconds(), zone)
 
+    def introduce(self, key: str, asker: str) -> Referred | None:
+        """``key`` is not here: who went to its owner; None for one who shall go there too."""
+        return self._admission.introduce(key, asker, self._clock.seconds())
+
     def finished(self, ticket: Ticket, *, complete: bool, waited: float) -> None:
         """For ``Pass`` alone."""
         now = self._clock.seconds()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol, TypeAlias
 
 import attrs
@@ -16,7 +16,17 @@ from nodecache.web.peer_line import Pass
 
 
 class Viewed(Protocol):
-    """A view of the cluster, as far as it is looked at here."""
+    """A view of the cluster, as far as it is looked at here. See ``membership.View``."""
+
+    @property
+    def me(self) -> Peer: ...
+
+    @property
+    def peers(self) -> Collection[object]:
+        """The others."""
+        ...
+
+    def rank(self, key: str, most: int, /) -> tuple[Peer, ...]: ...
 
     def get(self, peer_id: str, /) -> Peer | None: ...
 
