@@ -11,7 +11,6 @@ from prometheus_client import CollectorRegistry
 from nodecache import __version__, events
 from nodecache.metrics.room import Bounded, Room, Takers
 
-
 #: What is shown as never failed; a rate misses the first value of what begins later.
 OPERATIONS: Final = (
     "begin a blob",
