@@ -93,6 +93,12 @@ class Asked:
     every: bool = False
 
 
+class _Effort:
+    """The blobs of one image; ``over`` once one of them failed, or nobody waits any more."""
+
+    over = False
+
+
 class Warming:
     """All that is warmed on this node shares ``Limits.warm_blobs`` blobs at a time."""
 
@@ -137,9 +143,9 @@ class Warming:
 
         Raises the first Failure; what was begun by then goes on.
         """
-        missing = self.missing(plan)
+        missing, effort = self.missing(plan), _Effort()
         work = [
-            Deferred.fromCoroutine(self._in_turn(plan.repository, digest, size, progress))
+            Deferred.fromCoroutine(self._in_turn(effort, plan.repository, digest, size, progress))
             for digest, size in missing.items()
         ]
         gathered = gatherResults(work, consumeErrors=True)
@@ -152,11 +158,21 @@ class Warming:
         return sum(missing.values())
 
     async def _in_turn(
-        self, repository: Repository, digest: Digest, size: int, progress: Progress
+        self,
+        effort: _Effort,
+        repository: Repository,
+        digest: Digest,
+        size: int,
+        progress: Progress,
     ) -> None:
         await self._turns.acquire()
         try:
-            await self._persistently(repository, digest, size, progress)
+            if not effort.over:
+                await self._persistently(repository, digest, size, progress)
+        except BaseException:
+            # Before the turn goes to another of the same image.
+            effort.over = True
+            raise
         finally:
             self._turns.release()
 

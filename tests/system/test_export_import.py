@@ -24,7 +24,7 @@ from tests.system.parts.node import Node
 from tests.system.parts.processes import MissingPart, need, run
 from tests.system.parts.runtimes import Containerd, Dockerd, Podman, Setup
 from tests.system.parts.terminal import COLUMNS, Terminal
-from tests.system.parts.userlands import System
+from tests.system.parts.userlands import System, newer
 from tests.system.parts.zoo import quarter_gib
 
 GREETING = b"hello from the archive\n"
@@ -181,9 +181,13 @@ def _packed(layout: pathlib.Path) -> pathlib.Path:
     return archive
 
 
-@pytest.fixture
-def docker(folder: pathlib.Path, hub: Hub) -> Iterator[Dockerd]:
-    runtime = Dockerd(setup_of(folder, hub, None))
+@pytest.fixture(params=["system", "newest"])
+def docker(
+    request: pytest.FixtureRequest, folder: pathlib.Path, hub: Hub, world: pathlib.Path
+) -> Iterator[Dockerd]:
+    """What docker save writes has become an OCI layout between the two."""
+    userland = System() if request.param == "system" else newer(world)
+    runtime = Dockerd(attrs.evolve(setup_of(folder, hub, None), userland=userland))
     try:
         runtime.start()
         yield runtime
