@@ -338,7 +338,7 @@ PEERS = PeersNow(known=5, live=5, aside=0, off=False)
             [upstream_health(HUB.origins[0], up=False)],
             now(),
             "warn",
-            "docker.io has been down for 0 s (refused). What is cached is served.",
+            "docker.io has been down for less than a minute (refused). What is cached is served.",
         ),
         ([upstream_health(HUB.origins[0], up=False)], now(offline=True), "ok", "Serving"),
         ([answered(status=429)], now(), "warn", "its rate limit is used up"),
@@ -353,7 +353,7 @@ PEERS = PeersNow(known=5, live=5, aside=0, off=False)
             [events.CorruptionFound(kind="blob", digest=DIGEST, found_by="scrub")],
             now(),
             "warn",
-            "0 s ago: blob",
+            "less than a minute ago: blob",
         ),
     ],
 )

@@ -107,8 +107,11 @@ def _all_well(now: Now, upstreams: list[UpstreamSeen]) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time that went by, for people: ``12 s``, ``5 min``, ``3 h``, ``2 d``."""
+    """A time that went by, for people: ``5 min``, ``3 h``, ``2 d``.
+
+    No seconds: the line is read aloud each time that it changes.
+    """
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return "less than a minute"

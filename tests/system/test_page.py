@@ -189,6 +189,21 @@ def test_names_from_outside_are_words_and_nothing_else(scene: Scene, chromium: B
         assert view.complaints == []
 
 
+def test_an_error_can_be_copied(scene: Scene, chromium: Browser) -> None:
+    """Its age goes on every two seconds; what is selected stays."""
+    with chromium.view(scene.url) as view:
+        error = view.page.locator("#errors-now .problem").first
+        view.page.evaluate(
+            "(part) => getSelection().selectAllChildren(part)", error.element_handle()
+        )
+        words = view.page.evaluate("String(getSelection())")
+        assert words
+        for _ in range(2):  # when the second is asked for, the first was put in
+            with view.page.expect_response("**/page/live"):
+                pass
+        assert view.page.evaluate("String(getSelection())") == words
+
+
 def test_the_policy_lets_nothing_else_run(scene: Scene, chromium: Browser) -> None:
     """Even a script that got into the page would not run, nor reach another host."""
     policy = scene.node.admin("/page/live").headers["content-security-policy"]

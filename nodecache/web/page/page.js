@@ -18,6 +18,12 @@
 
   const isOpen = (part) => [...part.querySelectorAll("details[open]")].map((each) => each.id);
 
+  // What somebody is about to copy stays until they are done.
+  const isSelected = (part) => {
+    const selection = getSelection();
+    return !selection.isCollapsed && selection.containsNode(part, true);
+  };
+
   const replace = (old, fresh) => {
     const held = old.contains(document.activeElement) ? document.activeElement.id : "";
     const open = isOpen(old);
@@ -38,7 +44,8 @@
     if (document.title !== now.dataset.title) document.title = now.dataset.title;
     for (const fresh of seen.querySelectorAll("[data-live]")) {
       const old = document.getElementById(fresh.id);
-      if (old && old.innerHTML !== fresh.innerHTML) replace(old, fresh);
+      const differs = old && old.innerHTML !== fresh.innerHTML;
+      if (differs && !isSelected(old)) replace(old, fresh);
     }
   };
 
