@@ -373,6 +373,13 @@ def test_what_does_not_serve_comes_first_and_the_rest_is_said_too() -> None:
     assert [state for state, _ in found] == ["bad", "warn", "warn"]
 
 
+def test_a_reason_from_outside_stays_on_its_line() -> None:
+    watch = Watch([HUB])
+    watch.observe(upstream_health(HUB.origins[0], up=False, reason="a\nb\x1b[2Jc"), START)
+    [(_, words)] = lines(watch, now())
+    assert "(a b [2Jc)" in words
+
+
 def test_a_grave_trouble_is_no_news_for_ever() -> None:
     watch = Watch([HUB])
     watch.observe(events.DiskFailed(operation="write", reason="EIO"), START)

@@ -8,7 +8,7 @@ import attrs
 
 from nodecache.config import format_size
 from nodecache.watching.facts import Now
-from nodecache.watching.troubles import TroubleSeen
+from nodecache.watching.troubles import TroubleSeen, printable
 from nodecache.watching.upstreams import UpstreamSeen
 
 #: Seconds. A grave trouble is part of the health for so long.
@@ -36,7 +36,8 @@ def health(now: Now, upstreams: list[UpstreamSeen], troubles: list[TroubleSeen])
     found = [*_not_ready(now), *_upstreams(now, upstreams), *_room(now), *_peers(now)]
     if not found:
         found = list(_grave(troubles))
-    return found or [Line(OK, _all_well(now, upstreams))]
+    found = found or [Line(OK, _all_well(now, upstreams))]
+    return [Line(line.state, printable(line.text)) for line in found]
 
 
 def _not_ready(now: Now) -> Iterator[Line]:
