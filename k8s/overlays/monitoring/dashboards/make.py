@@ -128,6 +128,8 @@ def _panel(panel: dict[str, Any], this: str, placed: dict[str, Any]) -> dict[str
                 "legendFormat": name,
                 "instant": single,
                 "range": not single,
+                # What leads from a point of the plot to a trace.
+                "exemplar": "_bucket" in query and not single,
             }
             for index, (name, query) in enumerate(lines.items())
         ],
