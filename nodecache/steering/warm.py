@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -218,9 +218,8 @@ def _begun(work: Callable[..., Coroutine[Any, Any, None]], *given: Any) -> Defer
 async def _all(work: Sequence[Callable[[], Deferred[None]]]) -> None:
     """All at a time, as far as they let each other; cancelled together."""
     running = [each() for each in work]
+    # The last first, when it is cancelled: else one that ends would let the next begin.
     try:
-        await gatherResults(running, consumeErrors=True)
-    except CancelledError:
-        for each in running:
-            each.cancel()
-        raise
+        await gatherResults(running[::-1], consumeErrors=True)
+    except FirstError as first:
+        first.subFailure.raiseException()
