@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
-import http.server
 import pathlib
 import socket
 import subprocess
 import sys
-import threading
 import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from twisted.internet.threads import deferToThread
 
 from nodecache import events
@@ -28,6 +24,7 @@ from nodecache.tracing import Span, Tracing, start_tracing
 from nodecache.tracing.spans import Kind, span_of
 from tests.cluster_case import ClusterCase
 from tests.fakes_client import until
+from tests.fakes_collector import Receiver
 from tests.node_case import NodeCase, reactor
 from tests.strategies_events import made_up, one_of_each
 
@@ -145,47 +142,6 @@ def test_what_belongs_to_no_trace_that_is_kept_is_no_span() -> None:
 
 
 # To a collector.
-
-
-class Receiver:
-    """Takes OTLP over HTTP as a collector does; ``status`` is what it answers."""
-
-    def __init__(self, status: int = 200) -> None:
-        received: list[Any] = []
-        self.received = received
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                if status == 200:
-                    received.append((self.path, ExportTraceServiceRequest.FromString(body)))
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1/traces"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def spans(self) -> list[Any]:
-        return [
-            span
-            for _, request in list(self.received)
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
 
 
 #: Spans are sent at once, and a collector is not waited for.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
+from tests.fakes_collector import Receiver
 from tests.system.conftest import NodeMaker, Shop
 from tests.system.parts.images import Image
 from tests.system.parts.node import Node
@@ -85,3 +86,34 @@ def test_images_are_counted_by_name_where_the_settings_ask_for_it(
     assert node.metric("nodecache_image_pulls_total", image=f"docker.io/{first.name}") == 2
     assert node.metric("nodecache_image_pulls_total", image="other") == 1
     assert node.metric("nodecache_image_bytes_total", image=f"docker.io/{first.name}") > 0
+
+
+# Traces.
+
+
+def test_spans_of_a_pull_reach_the_collector_before_the_node_ends(
+    make_node: NodeMaker, shop: Shop
+) -> None:
+    receiver = Receiver()
+    try:
+        node = make_node(toml=f"[telemetry]\ntraces = '{receiver.url}'\n").start()
+        pull(node, shop.make(schema2))
+        assert node.stop() == 0
+    finally:
+        receiver.stop()
+    spans = receiver.spans()
+    [told] = node.events("pull")
+    assert {span.trace_id.hex() for span in spans} == {told["trace_id"]}
+    names = {span.name for span in spans}
+    assert names >= {"pull", "GET manifest", "GET blob", "fill", "upstream cdn"}
+
+
+def test_a_collector_that_is_not_there_is_told_of_and_holds_nothing_up(
+    make_node: NodeMaker, shop: Shop
+) -> None:
+    node = make_node(toml="[telemetry]\ntraces = 'http://127.0.0.1:9/v1/traces'\n").start()
+    pull(node, shop.make(schema2))
+    until(lambda: node.events("traces_failed"), "it is told of")
+    assert node.metric("nodecache_traces_failed_total") >= 1
+    assert node.stop() == 0
+    assert "Traceback" not in node.words
