@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from nodecache.cli.console import console, json_option, print_json
+from nodecache.cli.kinds import ParamType
 from nodecache.cli.target import Target, node_options
 from nodecache.config import format_duration, parse_duration
 
 LEVELS = ("debug", "info", "warning", "error")
 
 
-class Time(click.ParamType[float]):
+class Time(ParamType[float]):
     """A duration as the settings have it; the value is in seconds."""
 
     name = "time"

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import click
 
+from nodecache.cli.kinds import ParamType
 from nodecache.runtimes.names import Unusable, Version, parse_version
 
 
-class Parsed(click.ParamType[Any]):
+class Parsed(ParamType[Any]):
     """``read_value`` raises Unusable for what it can not read."""
 
     def __init__(self, name: str, read_value: Callable[[str], Any]) -> None:
