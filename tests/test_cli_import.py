@@ -349,6 +349,12 @@ class ImportTests(MovingCase):
         ran = await self.run_("import", "-", stdin=b"x")
         self.assertEqual(ran.code, 3)
 
+    async def test_a_pipe_that_a_command_left_is_gone_with_the_next_start(self) -> None:
+        await self.start()
+        os.mkfifo(self.data_dir / "v1" / "tmp" / "pipe-left")
+        await self.restart()
+        self.assertEqual(list((self.data_dir / "v1" / "tmp").iterdir()), [])
+
     async def test_one_of_several_that_is_bad_is_named_and_the_others_come_in(self) -> None:
         await self.start()
         good = self.write("good.tar", tarred(layout((IMAGE, name_of(ALPINE)))))

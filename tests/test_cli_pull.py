@@ -135,6 +135,15 @@ class PullTests(MovingCase):
         self.assertEqual(ran.code, 1)
         self.assertIn("nodecache: alpine:3: ", ran.err)
 
+    async def test_a_disk_that_has_no_room_above_its_floor_is_seen_before(self) -> None:
+        self.hub.add_image("library/alpine", "3", LAYERS)
+        await self.start(min_free=SizeSetting(bytes=1 << 60))
+        await until(reactor, lambda: self.node._store.usage().disk_free > 0)
+        ran = await self.run_("pull", "alpine:3")
+        self.assertEqual(ran.code, 1)
+        self.assertIn("holds at most 0B", ran.err)
+        self.assertEqual(self.hub.cdn.requests, [])
+
     async def test_a_disk_that_fills_up_meanwhile_is_told_of(self) -> None:
         """The blob would be passed through to a client; a pull has none, and says so."""
         self.hub.add_image("library/alpine", "3", LAYERS)

@@ -54,8 +54,9 @@ class Moved:
         return self.cache.repository(name, namespace)
 
     def cap(self) -> int:
-        """Bytes that the cache may hold."""
-        return self.store.usage().cap
+        """Bytes that it can come to hold: as many as it may, or the disk has above its floor."""
+        usage, spare = self.store.usage(), self.spare()
+        return min(usage.cap, usage.bytes + max(0, spare.disk))
 
     def spare(self) -> Spare:
         """What may be written without an eviction."""
