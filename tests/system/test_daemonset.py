@@ -14,7 +14,7 @@ import pytest
 
 from tests.system.kube.docker import Docker
 from tests.system.kube.image import USER
-from tests.system.kube.land import Land, land, metric, running
+from tests.system.kube.land import MIRROR, Land, land, metric, running
 from tests.system.kube.manifests import render
 from tests.system.kube.pod import Machine, Pod
 from tests.system.kube.probes import Kubelet
@@ -188,3 +188,40 @@ def test_a_pod_that_is_replaced_keeps_its_cache_and_its_name(usual: Both) -> Non
     assert not usual.land.fell_back()
     until(partial(knows_another, usual.other.pod), "they met again")
     assert metric(usual.other.pod, "nodecache_peers_known") == 1
+
+
+def test_a_registry_with_a_file_of_its_own_is_not_asked_through_the_mirror_of_default(
+    usual: Both,
+) -> None:
+    """How nodecache's own image keeps out of nodecache's way; here, docker.io stands for it."""
+    setup = usual.land.setup(usual.one.machine, "own", System(), MIRROR)
+    made = Containerd(setup, default=True)
+    setup.write("certs.d/docker.io/hosts.toml", 'server = "https://registry-1.docker.io"\n')
+    of = usual.push("own")
+    before = metric(usual.one.pod, "nodecache_requests_total")
+    try:
+        made.start()
+        made.pull(of)
+    finally:
+        made.stop()
+    assert usual.land.fell_back()
+    assert metric(usual.one.pod, "nodecache_requests_total") == before
+
+
+def test_the_remove_overlay_leaves_nothing_on_a_machine(usual: Both) -> None:
+    """Run as it is written, after the pod is gone; the node's containerd pulls on."""
+    node = usual.one
+    node.end()
+    (template,) = render("overlays/remove").pods()
+    pod = Pod("remove-1", template, node.machine, usual.land.addresses(), {})
+    try:
+        pod.create().begin()
+        assert pod.alive
+    finally:
+        pod.delete()
+    assert list((node.machine.folder / "etc/containerd/certs.d").iterdir()) == []
+    assert list((node.machine.folder / "var/lib/nodecache").iterdir()) == []
+    of = usual.push("removed")
+    node.containerd.pull(of)
+    node.containerd.check(of)
+    assert usual.land.fell_back()
