@@ -39,7 +39,7 @@ def test_the_help_fits_on_one_screen_and_names_every_command() -> None:
 
 
 def test_the_help_is_as_the_document_shows_it() -> None:
-    """Otherwise paste it there, or run the system tests with NODECACHE_WRITE_SCREENS=1."""
+    """Otherwise paste it there, or run the system tests with WRITE_SCREENS=1."""
     result = CliRunner().invoke(main, ["--help"], prog_name="nodecache")
     assert f"$ nodecache --help\n{result.output.rstrip()}\n" == documented()["help"]
 

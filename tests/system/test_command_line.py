@@ -23,7 +23,7 @@ from tests.system.parts.terminal import COLUMNS, LINES, Terminal
 from tests.system.parts.zoo import oci_index, quarter_gib, schema2
 
 #: Set, the screens of docs/command-line.md are written, not compared.
-WRITE = "NODECACHE_WRITE_SCREENS"
+WRITE = "WRITE_SCREENS"
 NODECACHE = (sys.executable, "-c", "from nodecache.cli import main; main(prog_name='nodecache')")
 
 
@@ -108,8 +108,10 @@ SCENES = (
     ("verify", ("verify",)),
     ("pin", ("pin", "nginx:1.27")),
     ("purge", ("purge", "acme/*", "--yes")),
+    ("pull", ("pull", "acme/tool:2.4")),
     ("refresh", ("refresh", "redis", "nginx")),
     ("unpin", ("unpin", "nginx")),
+    ("level", ("log-level",)),
     ("wrong", ("show", "ngnix:1.27")),
 )
 
