@@ -1,0 +1,34 @@
+"""A few crash rounds (tests/trust/crash.py); ``make trust`` has hundreds."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from tests.trust.crash import Tally, crash_rounds
+
+SEED = 9
+ROUNDS = 10
+
+
+class Crashes(TestCase):
+    timeout = 110
+
+    def test_a_node_that_is_killed_loses_nothing_but_work_in_flight(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._rounds())
+
+    async def _rounds(self) -> None:
+        tally = await crash_rounds(reactor, SEED, ROUNDS)
+        print(tally)
+        assert tally.problems == []
+        assert_it_was_hard(tally)
+
+
+def assert_it_was_hard(tally: Tally) -> None:
+    """Rounds in which nothing happened would prove nothing."""
+    assert tally.rounds == ROUNDS
+    assert tally.whole > 5 * ROUNDS
+    assert tally.damaged > ROUNDS
+    assert tally.corrupt_found > 0
+    assert tally.resumed > 0
