@@ -19,7 +19,7 @@ import nodecache
 from tests.system.parts.processes import need, need_root, run
 from tests.system.parts.userlands import NEWER_PACKAGES, NEWER_SUITE, debian
 
-SOURCE = pathlib.Path(nodecache.__file__).parent.parent
+SOURCE = pathlib.Path(__file__).parents[3]
 BASE = "base-of-the-tests:latest"
 NAME = "nodecache:of-the-tests"
 #: The user of the image, as the Dockerfile names it.

@@ -12,10 +12,9 @@ from typing import Any
 import attrs
 import yaml
 
-import nodecache
 from tests.system.parts.processes import MissingPart
 
-K8S = pathlib.Path(nodecache.__file__).parent.parent / "k8s"
+K8S = pathlib.Path(__file__).parents[3] / "k8s"
 RENDERED = K8S / "rendered" / "nodecache.yaml"
 #: What ``kubectl apply -k`` takes; the base, and each overlay.
 OVERLAYS = (
