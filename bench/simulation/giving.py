@@ -54,7 +54,14 @@ class Giving:
         elif self._may_promise(incoming, ask):
             self._admit(incoming)
         else:
-            self._reply(incoming, Absent())
+            self._introduce(incoming)
+
+    def _introduce(self, incoming: Incoming) -> None:
+        """It is not here; in a big cluster those who want it are brought together."""
+        answer, key = None, self._world.keys[incoming.segment]
+        if self._node.is_deputy(self._world.lane[incoming.segment]):
+            answer = self.admission.introduce(key, incoming.node.id, self._events.now)
+        self._reply(incoming, Absent() if answer is None else self._elsewhere(answer))
 
     def _may_promise(self, incoming: Incoming, ask: Ask) -> bool:
         """Whether there are bytes of it, or will be."""
@@ -67,7 +74,10 @@ class Giving:
         if ask.mode is Mode.MAY_FETCH and there is None:
             node.fetch(index, lent=True)
             return True
-        return there is not None and (there.comes or ask.mode is Mode.MAY_FETCH)
+        if there is None:
+            return False
+        comes = there.started if self._world.setting.ahead else there.comes
+        return comes or ask.mode is Mode.MAY_FETCH
 
     def _admit(self, incoming: Incoming) -> None:
         asker, world = incoming.node, self._world

@@ -5,17 +5,31 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
+import attrs
+
 from bench.simulation.events import Link
 from bench.simulation.giving import Giving
 from bench.simulation.incoming import Incoming
-from bench.simulation.world import World
+from bench.simulation.world import DIGEST, World
 from nodecache.admission import Ticket
 from nodecache.byteranges import RangeSet
 from nodecache.failures import PeerFailure, PeerKind
 from nodecache.peerwire.answers import Absent, Elsewhere
 from nodecache.segments import Spread, next_segment, segment_span
-from nodecache.sourcing import RANKED, Ask, Holders, Pause, Search, SearchBudget
+from nodecache.sourcing import (
+    RANKED,
+    Ask,
+    Holders,
+    Pause,
+    Search,
+    SearchBudget,
+    deputy_of,
+    ranks_of,
+)
 
+#: As a fill searches once the blob's size is known: seconds, and questions.
+_LONGEST = 300.0
+_QUESTIONS = 1024
 #: So many likely holders are offered to a search.
 _OFFERED = 4
 _SILENT = frozenset({PeerKind.TIMEOUT, PeerKind.REFUSED})
@@ -45,7 +59,8 @@ class Node:
         self._working = 0
         self._width = 1
         self._holders = Holders()
-        self._budget = SearchBudget.of(world.setting.timeouts, world.setting.limits)
+        self._first = SearchBudget.of(world.setting.timeouts, world.setting.limits)
+        self._budget = attrs.evolve(self._first, longest=_LONGEST, questions=_QUESTIONS)
         self._spread = Spread(world.random.getrandbits(60))
         self._asked_stand_ins: set[int] = set()
         self._ranks: dict[int, list[str]] = {}
@@ -94,21 +109,30 @@ class Node:
     def _search(self, index: int, *, lent: bool) -> Search:
         lane = self._world.lane[index]
         held = self.giving.admission.holders(self._world.keys[index]) if lent else ()
-        return Search(
-            self._rank(lane),
+        ranked = self._rank(lane)
+        search = Search(
+            ranked[:RANKED],
             self.id,
             as_owner=lent,
             holders=tuple(dict.fromkeys(held + self._holders.best(_OFFERED))),
             asked_stand_ins=lane in self._asked_stand_ins,
             started=self._events.now,
-            budget=self._budget,
+            budget=self._first if self._width == 1 else self._budget,
         )
+        deputy = deputy_of(ranked, self.id, f"{DIGEST}/{lane}")
+        if deputy is not None:
+            search.offer(deputy.peer, deputy.patience)
+        return search
+
+    def is_deputy(self, lane: int) -> bool:
+        return self.id in self._rank(lane)[RANKED:]
 
     def _rank(self, lane: int) -> list[str]:
+        """Those whose rank matters, as far as this node knows them."""
         ranks = self._ranks.get(lane)
         if ranks is None:
             known = (peer for peer in self._world.ranked[lane] if peer not in self.blind)
-            ranks = self._ranks[lane] = list(islice(known, RANKED))
+            ranks = self._ranks[lane] = list(islice(known, ranks_of(self._world.setting.nodes)))
         return ranks
 
     def _advance(self, incoming: Incoming) -> None:

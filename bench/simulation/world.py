@@ -33,16 +33,18 @@ class Setting:
     connection: float = 50e6
     connections: int = 2
     upstream_wait: float = 0.05
-    # A message one way; processor time of a peer for one question.
+    # A message one way; processor time of a peer for one question (bench/questions.py).
     hop: float = 0.0005
-    request: float = 0.0003
-    # Within which the nodes begin; so many of them begin within ``late`` seconds.
-    begin: float = 1.0
+    request: float = 0.0006
+    # Within which the nodes begin, 0.0 for all at once; so many begin within ``late`` seconds.
+    begin: float = 0.0
     joining: float = 0.05
     late: float = 4.0
     # So many peers each view lacks; so many nodes die on the way, half of them silently.
     blind: float = 0.02
     dying: float = 0.01
+    # A node promises only what it has bytes of; False: what somebody has promised it as well.
+    ahead: bool = False
     # Owners have the blob already.
     warm: bool = False
     zones: int = 1
