@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from nodecache.cli import group, main
 from nodecache.cli.commands import COMMANDS, TOGETHER, Entry, named
+from nodecache.cli.console import ago, bar, percent, size
 from nodecache.cli.group import load
 from nodecache.cli.target import target_of
 from tests.system.parts.screens import documented
@@ -160,3 +161,82 @@ def test_the_socket_is_in_the_data_folder_of_option_variable_or_file(
     assert target_of(None, None, None, environ).control.path == "/env/control.sock"
     assert target_of(None, None, str(file), {}).control.path == "/file/control.sock"
     assert target_of(None, None, str(file), {}).admin_url == "http://localhost:9"
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (None, "-"),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (51.3 * 1024**2, "51.3 MiB"),
+        (100 * 1024**3, "100 GiB"),
+        (1001 * 1024**2, "1.0 GiB"),
+        (5000 * 1024**5, "5000 PiB"),
+    ],
+)
+def test_sizes_are_told_in_three_digits_or_so(count: float | None, words: str) -> None:
+    assert size(count) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "-"), (-3, "0 s"), (59.9, "59 s"), (60, "1 min"), (7200, "2 h"), (10**6, "11 d")],
+)
+def test_times_are_told_in_their_biggest_unit(seconds: float | None, words: str) -> None:
+    assert ago(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("part", "words"), [(None, "-"), (0, "0%"), (0.999, "99%"), (1.0, "100%"), (1.2, "100%")]
+)
+def test_whole_is_said_of_what_is_whole_only(part: float | None, words: str) -> None:
+    assert percent(part) == words
+
+
+def test_a_bar_is_drawn_within_its_width() -> None:
+    assert [len(bar(part).plain) for part in (-1.0, 0.0, 0.5, 1.0, 7.0)] == [20] * 5
+    assert len(set(bar(0.5).plain)) == 2
+
+
+@pytest.mark.parametrize(("encoding", "full"), [("utf-8", "█"), ("latin-1", "#")])
+def test_a_terminal_is_shown_only_letters_that_it_has(encoding: str, full: str) -> None:
+    code = "from nodecache.cli.console import bar, console; console().print(bar(1.0))"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stdout.decode(encoding).strip() == full * 20
+
+
+def test_who_reads_the_beginning_only_hears_no_traceback() -> None:
+    code = (
+        "from nodecache.cli.console import print_table, table\n"
+        "made = table('A')\n"
+        "for number in range(50_000): made.add_row(str(number))\n"
+        "print_table(made)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_a_wide_table_is_whole_in_a_pipe() -> None:
+    name = "ghcr.io/" + "a-long-name/" * 20
+    code = (
+        "from nodecache.cli.console import print_table, table\n"
+        f"made = table('A', 'B'); made.add_row({name!r}, 'end'); print_table(made)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert result.stdout.splitlines()[1].split() == [name, "end"]

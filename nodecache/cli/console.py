@@ -192,6 +192,7 @@ def percent(part: float | None) -> str:
 
 
 def bar(part: float, width: int = 20) -> Text:
-    """A part of 1, drawn."""
+    """A part of 1, drawn with what the terminal can show."""
     full = round(max(0.0, min(1.0, part)) * width)
-    return Text("█" * full + "░" * (width - full))
+    there, rest = "█░" if console().encoding.startswith("utf") else "#."
+    return Text(there * full + rest * (width - full))
