@@ -323,7 +323,7 @@ def test_an_empty_node_says_so() -> None:
         "No image was pulled yet.",
         "Nothing went wrong since the start.",
         "not asked yet",
-        "names no rate limit",
+        "this node was told no rate limit",
     ):
         assert words in found
     assert "Peers" not in found

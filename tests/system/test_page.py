@@ -98,10 +98,17 @@ def _traffic(scene: Scene, shop: Shop) -> None:
         pull(node, of)
         pull(second, of)
         pull(node, of)
+    until(lambda: _was_told_its_limit(scene, shop), "upstream told the node of its limit")
     assert node.ask("/v2/library/not-there/manifests/latest").status == 404
     assert node.ask(f"/v2/library/x/manifests/latest?ns={HOSTILE}").status == 404
     fourth.stop()
     until(lambda: _is_aside(scene), "the fourth is put aside")
+
+
+def _was_told_its_limit(scene: Scene, shop: Shop) -> bool:
+    """Which of the nodes asks for an image, its name decides: pull one more."""
+    pull(scene.node, shop.make(schema2))
+    return _document(scene, "status")["upstreams"][0]["rate_limit"] is not None
 
 
 def _document(scene: Scene, name: str) -> Any:

@@ -51,7 +51,7 @@ def _state(seen: dict[str, Any]) -> tuple[str, str]:
 def _limit(seen: dict[str, Any]) -> Html:
     known = seen["rate_limit"]
     if known is None or known["remaining"] is None:
-        return tag("p", _refused(seen) or "names no rate limit", class_="facts limit")
+        return tag("p", _refused(seen) or "this node was told no rate limit", class_="facts limit")
     left, most = max(0, known["remaining"]), known["limit"]
     share = min(1.0, left / most) if most else None
     words = f"{left} of {most} pulls left" if most else f"{left} pulls left"
