@@ -12,6 +12,7 @@ from nodecache.failures import PeerFailure
 from nodecache.limits import Timeouts
 from nodecache.membership import Peer
 from nodecache.service.neighbours import Neighbours
+from nodecache.singleflight import SingleFlight
 from nodecache.web.api import PeerRow, PeerState
 
 #: Peers that are asked at a time.
@@ -56,12 +57,16 @@ class ClusterView:
         self._status = status
         self._timeouts = timeouts
         self._reactor = reactor
+        self._asking: SingleFlight[str, dict[str, Any]] = SingleFlight()
 
     async def document(self) -> dict[str, Any]:
         """Every node, this one first. One that gives no answer in time has none.
 
-        It takes ``Timeouts.answer`` seconds at the most.
+        It takes ``Timeouts.answer`` seconds at the most; who asks meanwhile gets the same.
         """
+        return await self._asking.run("all", self._document)
+
+    async def _document(self) -> dict[str, Any]:
         own = {"id": self._status().get("id", ""), "self": True, "state": "live"}
         nodes = [{**own, "problem": "", "status": self._status()}]
         rows = () if self._near is None else self._near.table.seen().peers
