@@ -11,13 +11,20 @@ BIN := $(VENV)/bin
 # More options for the mirror (make run ARGS="--tag-ttl 5m") or for pytest.
 ARGS ?=
 
-.PHONY: run test unit cluster system-parts lint format types matrix docs image sbom lock kubernetes clean
+.PHONY: run test trust unit cluster system-parts lint format types matrix docs image sbom lock kubernetes clean
 
 run: $(VENV)/run.stamp
 	@exec $(BIN)/nodecache serve --listen localhost:5000 --data-dir ./nodecache-data $(ARGS)
 
 test: $(VENV)/dev.stamp system-parts
 	$(BIN)/python -m pytest tests $(ARGS)
+
+# Every fault on every leg in every state, hundreds of crashes, and the parsers under a fuzzer:
+# an hour or two, and docs/reliability.md (ARGS="--rounds 50 --fuzz-seconds 10").
+trust: $(VENV)/dev.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[trust]' || \
+		echo "atheris can not be installed here; the fuzzing by coverage is left out"
+	$(BIN)/python -m tests.trust $(ARGS)
 
 # The rings that need nothing but Python.
 unit: $(VENV)/dev.stamp

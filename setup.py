@@ -39,6 +39,9 @@ TEST = [
     "PyYAML>=6.0",
 ]
 
+#: What `make trust` can do without, but does less.
+TRUST = ["atheris>=2.3; python_version<'3.14'"]
+
 DEV = [
     *TEST,
     "cyclonedx-bom>=5",
