@@ -1,51 +1,127 @@
-"""``python -m tests.trust``: all of it, and docs/reliability.md from what came of it."""
+"""``python -m tests.trust``: all of it, and docs/reliability.md from what came of it.
+
+Parts may be run apart, each of them into a file of ``--folder``, and put together with
+``--only-report``.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from tests.trust.cells import sensible
+from tests.trust.cells import Cell, sensible
+from tests.trust.crash import crash_rounds
+from tests.trust.fuzz import TARGETS
+from tests.trust.report import write
 from tests.trust.run import Outcome, run
 
+ROOT = pathlib.Path(__file__).parent.parent.parent
 
-async def matrix(reactor: Any, cells: list[Any], seed: int) -> list[Outcome]:
+
+def _show(outcome: Outcome) -> None:
+    mark = "FAIL" if outcome.problems else "ok  "
+    print(f"{mark} {outcome.seconds:5.2f} {outcome.cell.name}: {', '.join(outcome.answers)}")
+    for problem in outcome.problems:
+        print(f"       {problem[:400]}")
+    for cause in outcome.causes if outcome.problems else ():
+        print(f"         . {cause[:160]}")
+    sys.stdout.flush()
+
+
+async def matrix(reactor: Any, cells: Sequence[Cell], seed: int) -> list[dict[str, Any]]:
+    """A cell that fails is run again, once: its times are short, and the machine may be busy."""
     found = []
     for cell in cells:
-        outcome = await run(reactor, cell, seed)
-        found.append(outcome)
-        mark = "ok  " if not outcome.problems else "FAIL"
-        print(
-            f"{mark} {outcome.seconds:5.2f} {cell.name}: {', '.join(outcome.answers)}", flush=True
+        outcomes = [await run(reactor, cell, seed)]
+        _show(outcomes[0])
+        if outcomes[0].problems:
+            outcomes.append(await run(reactor, cell, seed))
+            _show(outcomes[1])
+        last = outcomes[-1]
+        found.append(
+            {
+                "name": cell.name,
+                "answers": last.answers,
+                "seconds": round(last.seconds, 2),
+                "attempts": len(outcomes),
+                "problems": last.problems,
+            }
         )
-        for problem in outcome.problems:
-            print(f"       {problem[:400]}", flush=True)
-        if outcome.problems:
-            for cause in outcome.causes:
-                print(f"         . {cause[:160]}", flush=True)
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
+def fuzz(seconds: int, seed: int) -> list[dict[str, Any]]:
+    """Each target under atheris in a process of its own; without atheris none is run."""
+    found = []
+    for target in TARGETS:
+        argv = [sys.executable, "-m", "tests.trust.fuzz", "--target", target.name]
+        argv += ["--seconds", str(seconds), "--seed", str(seed)]
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+        runs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
+        if "No module named 'atheris'" in done.stderr:
+            print("atheris is not installed (extra: trust); the fuzzing by coverage is left out")
+            return []
+        count = int(runs[1]) if runs else 0
+        print(f"fuzz {target.name}: {count} runs, exit {done.returncode}", flush=True)
+        if done.returncode:
+            print(done.stderr[-3000:])
+        found.append({"target": target.name, "runs": count, "exit": done.returncode})
+    return found
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=20261126)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--share", default="0/1")
-    asked = parser.parse_args()
+    parser.add_argument("--parts", default="matrix,crash,fuzz", help="which of them are run")
+    parser.add_argument("--cells", default="", help="of the matrix only those with this in a name")
+    parser.add_argument("--share", default="0/1", help="of the matrix only the N-th of M parts")
+    parser.add_argument("--rounds", type=int, default=500, help="of crashes")
+    parser.add_argument("--fuzz-seconds", type=int, default=60, help="for each parser")
+    parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build" / "trust")
+    parser.add_argument("--only-report", action="store_true")
+    return parser.parse_args()
+
+
+async def _run(reactor: Any, asked: argparse.Namespace) -> None:
+    def keep(name: str, found: object) -> None:
+        made = {"seed": asked.seed, "date": time.strftime("%Y-%m-%d"), "found": found}
+        (asked.folder / f"{name}.json").write_text(json.dumps(made, indent=1))
+
     part, parts = map(int, asked.share.split("/"))
-    cells = [cell for cell in sensible() if asked.only in cell.name][part::parts]
+    if "matrix" in asked.parts:
+        cells = [cell for cell in sensible() if asked.cells in cell.name][part::parts]
+        keep(f"matrix-{part}-of-{parts}", await matrix(reactor, cells, asked.seed))
+    if "crash" in asked.parts:
+        tally = await crash_rounds(reactor, asked.seed, asked.rounds)
+        print(tally)
+        keep("crash", attrs.asdict(tally))
+    if "fuzz" in asked.parts:
+        keep("fuzz", fuzz(asked.fuzz_seconds, asked.seed))
 
-    async def go(reactor: Any) -> None:
-        began = time.time()
-        found = await matrix(reactor, cells, asked.seed)
-        bad = [each for each in found if each.problems]
-        print(f"{len(found)} cells, {len(bad)} with problems, {time.time() - began:.0f} s")
 
-    react(lambda reactor: Deferred.fromCoroutine(go(reactor)))
+def main() -> None:
+    asked = _arguments()
+    os.makedirs(asked.folder, exist_ok=True)
+    if not asked.only_report:
+        try:
+            react(lambda reactor: Deferred.fromCoroutine(_run(reactor, asked)))
+        except SystemExit as ended:
+            if ended.code:
+                raise
+    if asked.only_report or not asked.cells:  # a few cells are no result
+        sys.exit(write(asked.folder, ROOT / "docs" / "reliability.md"))
 
 
 if __name__ == "__main__":

@@ -56,10 +56,10 @@ _SHORT: Final = Timeouts(
 #: For faults that a timeout finds out, and for the others.
 HASTY: Final = attrs.evolve(
     _SHORT,
-    answer=1.2,
-    connect=0.4,
-    silence=0.4,
-    stall_total=1.2,
+    answer=2.0,
+    connect=0.6,
+    silence=0.5,
+    stall_total=1.5,
     peer_connect=0.2,
     peer_silence=0.4,
     peer_stall=0.4,
