@@ -17,7 +17,7 @@ from nodecache.peerwire.answers import Bytes
 from nodecache.peerwire.fields import WireFault
 from nodecache.peerwire.frames import Broken, Checked, Decoder, Ended, FrameEvent, SumFault
 from nodecache.seams import BlobBody
-from nodecache.upstream.body import BodyStream
+from nodecache.upstream.body import DRIP_BYTES, BodyStream
 from nodecache.upstream.waits import NEAR_TURNS
 from nodecache.upstream.wire import Reply
 
@@ -42,7 +42,7 @@ Over: TypeAlias = Callable[[int], None]
 class PeerBody(BlobBody):
     """``span`` is what comes; ``silence`` is measured as in BodyStream.
 
-    A sender that only says that it lives is believed for ``Timeouts.stall_total``.
+    A sender that only says that it lives, or drips, is believed for ``Timeouts.stall_total``.
     The sink is called with no bytes when the sender lives and has nothing, and
     now and then while bytes come whose sum has not.
     """
@@ -67,6 +67,8 @@ class PeerBody(BlobBody):
         self._told = over
         self._alive = timeouts.peer_alive
         self._most_idle = max(2, int(timeouts.stall_total / timeouts.peer_alive))
+        self._patience = timeouts.stall_total
+        self._lately, self._came_at = 0, clock.seconds()
         self._heard = pulse.heard
         self._decoder = Decoder(span)
         self._stream = BodyStream(
@@ -111,7 +113,7 @@ class PeerBody(BlobBody):
         """
         done: Deferred[None] = Deferred(lambda _done: self.stop())
         self._sink, self._done = sink, done
-        self._given_at = self._clock.seconds()
+        self._given_at = self._came_at = self._clock.seconds()
         self._stream.deliver(self._take).addCallbacks(self._ended, self._broken)
         return done
 
@@ -122,6 +124,7 @@ class PeerBody(BlobBody):
 
     def resume(self) -> None:
         self._paused = False
+        self._lately, self._came_at = 0, self._clock.seconds()
         if not self._giving:
             self._give_on()
 
@@ -154,8 +157,20 @@ class PeerBody(BlobBody):
         if not events and self._clock.seconds() - self._given_at >= self._alive:
             self._waiting.append(b"")
         self._give_on()
-        if self._decoder.idle > self._most_idle and not self._over:
+        self._expect_more(len(data))
+
+    def _expect_more(self, came: int) -> None:
+        """Give up a sender of which too little comes, though it is not silent."""
+        now = self._clock.seconds()
+        self._lately += came
+        if self._lately >= DRIP_BYTES:
+            self._lately, self._came_at = 0, now
+        if self._over:
+            return
+        if self._decoder.idle > self._most_idle:
             self._failed(PeerKind.TIMEOUT, "it lives, and has nothing to send")
+        elif now - self._came_at > self._patience and not (self._paused or self._decoder.idle):
+            self._failed(PeerKind.TIMEOUT, f"only {self._lately} bytes in {self._patience:g} s")
 
     def _sort(self, event: FrameEvent) -> None:
         if isinstance(event, Checked):

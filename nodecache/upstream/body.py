@@ -4,7 +4,9 @@ A body has a silence timer, as nothing in Twisted bounds the time between two
 reads. It stands still while the body is paused by us: the transport does not
 read then, and would not even see that the connection is gone. Twisted may
 hand over bytes after a pause, and the end with them; both are kept back until
-``resume``, so that a paused sink is not called.
+``resume``, so that a paused sink is not called. A drip is silence too: where
+``least`` bytes do not come within the time, the body is given up, and whoever
+takes it up again does so on a connection that may be better.
 
 On a slow link bytes would come a packet at a time, each at the price of a whole
 read. So after a small read the transport rests for a few milliseconds, in which
@@ -35,6 +37,9 @@ from nodecache.upstream.wire import Reply
 DISCARD_BYTES = 64 * KIB
 DISCARD_SECONDS = 2.0
 
+#: Fewer bytes of an upstream's body than this, in the time that counts as silence, are a drip.
+DRIP_BYTES = 1 * KIB
+
 Sink = Callable[[bytes], None]
 
 
@@ -53,8 +58,11 @@ class BodyStream(Protocol):
         ended: Callable[[int], None],
         turns: int = 1,
         lives: Callable[[], bool] = lambda: False,
+        least: int = 1,
     ) -> None:
         self._clock = clock
+        self._least = least
+        self._lately = 0
         reply.taken = True
         self._reply = reply
         self._silence = silence
@@ -147,18 +155,21 @@ class BodyStream(Protocol):
         if self._over:
             return
         self.received += len(data)
-        self._heard_at = self._clock.seconds()
+        now = self._clock.seconds()
+        self._lately += len(data)
+        if self._lately >= self._least:
+            self._heard_at, self._lately = now, 0
         self._looks = 0
         self._extensions = EXTENSIONS
         if self._paused or self._held:
             self._held.append(data)
         else:
             self._give(data)
-            self._rest(len(data))
+            self._rest(len(data), now)
 
-    def _rest(self, read: int) -> None:
+    def _rest(self, read: int, now: float) -> None:
         """Let bytes gather, after a read of so many, unless they come fast."""
-        seconds = self._gathering.read(read, self._heard_at)
+        seconds = self._gathering.read(read, now)
         if seconds and not (self._paused or self._over or self._resting):
             transport: Any = self.transport
             self._halt(transport)
@@ -201,7 +212,7 @@ class BodyStream(Protocol):
 
     def _listen(self) -> None:
         self._heard_at = self._clock.seconds()
-        self._looks = 0
+        self._looks = self._lately = 0
         if self._timer is None:
             self._timer = self._clock.callLater(self._silence / self._turns, self._look)
 
@@ -231,15 +242,16 @@ class BodyStream(Protocol):
         self._close()
         self._reply.abort()
         assert done is not None
-        done.errback(_silent(self._silence, self.received))
+        done.errback(_silent(self._silence, self._lately, self.received))
 
 
 def _cut(words: str) -> UpstreamFailure:
     return UpstreamFailure(UpstreamKind.CUT, words)
 
 
-def _silent(seconds: float, received: int) -> UpstreamFailure:
-    words = f"no byte for {seconds:g} s after {received} bytes of the body"
+def _silent(seconds: float, lately: int, received: int) -> UpstreamFailure:
+    came = f"only {lately} bytes in" if lately else "no byte for"
+    words = f"{came} {seconds:g} s after {received} bytes of the body"
     return UpstreamFailure(UpstreamKind.TIMEOUT, words)
 
 
