@@ -66,7 +66,7 @@ def fuzz(seconds: int, seed: int) -> list[dict[str, Any]]:
     """Each target under atheris in a process of its own; without atheris none is run."""
     found = []
     for target in TARGETS:
-        argv = [sys.executable, "-m", "tests.trust.fuzz", "--target", target.name]
+        argv = [sys.executable, "-m", "tests.trust.coverage", "--target", target.name]
         argv += ["--seconds", str(seconds), "--seed", str(seed)]
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
         runs = re.search(r"number_of_executed_units: (\d+)", done.stderr)

@@ -382,6 +382,8 @@ async def crash_rounds(reactor: Any, seed: int, rounds: int) -> Tally:
         await crashes.open()
         for number in range(rounds):
             await crashes.round(big=number % 3 == 2)
+            if number % 10 == 9:
+                print(crashes.tally, flush=True)
     finally:
         await crashes.close()
     return crashes.tally

@@ -3,22 +3,18 @@
 A target raises for a defect only: what a parser says it raises is caught here, and what it
 accepts has to hold (a path that is read is spelt the same again, a span lies in its blob).
 ``mutations`` makes inputs out of good ones for Hypothesis; under atheris (``make trust``) the
-same targets are driven by coverage, each in a process of its own:
-
-    python -m tests.trust.fuzz --target paths --seconds 20
+same targets are driven by coverage (``coverage.py``).
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import json
-import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import attrs
 from hypothesis import strategies as st
@@ -404,26 +400,3 @@ def mutations(target: Target) -> st.SearchStrategy[bytes]:
         return data
 
     return st.one_of(changed(), st.binary(max_size=200))
-
-
-def main() -> None:
-    """One target under atheris; libFuzzer says at its end how many runs there were."""
-    import atheris  # noqa: PLC0415 - an optional part of ``make trust``
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--target", required=True, choices=[each.name for each in TARGETS])
-    parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    [target] = [each for each in TARGETS if each.name == asked.target]
-    for seed in target.seeds:
-        target.check(seed)
-    check: Any = atheris.instrument_func(target.check)
-    argv = [sys.argv[0], f"-max_total_time={asked.seconds}", f"-seed={asked.seed}"]
-    argv += ["-max_len=4096", "-rss_limit_mb=1024", "-timeout=20", "-print_final_stats=1"]
-    atheris.Setup(argv, check)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

@@ -356,9 +356,8 @@ class Ground:
         """
         paths = [f"/v2/{APP}/manifests/1", *map(self.path, (image.config, *image.layers))]
         for path in paths:
-            for _ in range(20):
-                got = await self.get(path)
-                if (got.status, got.broken) == (200, None):
-                    break
+            got, tries = await self.get(path), 1
+            while (got.status, got.broken) != (200, None) and tries < 20:
+                got, tries = await self.get(path), tries + 1
             assert (got.status, got.broken) == (200, None), f"not warm: {got}"
         await until(self.reactor, lambda: not self.filling())

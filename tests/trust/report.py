@@ -29,7 +29,8 @@ What a client is answered is the same for all faults, so the table only says whi
 | whole | 200, the right bytes | 200, fresh | 200, the right bytes |
 | 404 | 404: the runtime asks elsewhere | 200, what is here, and a `Warning` | a manifest: 404; \
 a blob: broken off |
-| 503 | a manifest: 503, a blob: 404 | 200, what is here, and a `Warning` | a manifest: 503; a blob: broken off |
+| 503 | a manifest: 503, a blob: 404 | 200, what is here, and a `Warning` | a manifest: 503; \
+a blob: broken off |
 | broken off | 200, and the connection ends before the last bytes (or 404) | | broken off |
 | slow | as slow as upstream's bytes, for as long as they come | | as slow |
 
@@ -79,7 +80,8 @@ def _matrix(found: Mapping[str, Any], shares: list[Any]) -> Iterable[str]:
     yield ""
     yield from (f"{number}. {reason}." for number, reason in enumerate(reasons, 1))
     yield ""
-    yield f"[1] holds for all blobs *stale*, [2] for all cuts but *cold*. Failed: {_named(failed)}.\n"
+    yield "[1] holds for all blobs *stale*, and [2] for all cuts but *cold*."
+    yield f"Failed: {_named(failed)}.\n"
 
 
 def _named(failed: list[Cell]) -> str:
@@ -110,7 +112,8 @@ def _crash(part: Any) -> Iterable[str]:
         f" a real process was killed (`SIGKILL`) at a random moment, under pulls with a cap so"
         f" small that it evicts and tags that move, or within the fill of a large blob; and of the"
         f" files written within the last second some were then cut short or blanked"
-        f" ({tally['damaged']} in all). After each start every blob on disk was asked for, without upstream and with it.\n"
+        f" ({tally['damaged']} in all). After each start every blob on disk was asked for, without"
+        f" upstream, and then some with it.\n"
     )
     yield "| | |\n|---|---|"
     yield f"| requests; whole bodies, each compared | {tally['requests']}; {tally['whole']} |"

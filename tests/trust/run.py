@@ -214,7 +214,7 @@ class Trial:
             if ok:
                 self._judge(got, None, ground.layer)
             else:
-                self.wrong(f"no answer at all: {got.value}")
+                self.wrong(f"no answer at all: {got}")
         return lift
 
     def _joined(self) -> list[Event]:
@@ -231,15 +231,14 @@ class Trial:
                 return plan
             return attrs.evolve(plan, stall_at=half, gate=gate, cut_at=half + 1)
 
-        if ground.leg is Leg.PEER:
-            lift = await ground.begin_fault()
-        else:
-            site = ground.hub.registry if ground.leg is Leg.REGISTRY else ground.hub.cdn
-            first = site.fault(broken_off, when=ground.concerns)
+        peer = ground.leg is Leg.PEER
+        site = ground.hub.registry if ground.leg is Leg.REGISTRY else ground.hub.cdn
+        first = site.fault(broken_off, when=lambda seen: not peer and ground.concerns(seen))
+        lift = await ground.begin_fault() if peer else None
         began = ground.reactor.seconds()
         named = [{} if each is None else {"Range": each} for each in RANGES]
         bodies = [await ground.begin(ground.path(), "GET", **each) for each in named]
-        if ground.leg is not Leg.PEER:
+        if lift is None:
             await until(ground.reactor, lambda: bodies[0].received >= half)
             first.lift()
             lift = await self._fault_from_now(gate)

@@ -118,12 +118,18 @@ def _on_the_wire(act: Callable[[Any], None]) -> Arrange:
 
     async def arrange(ground: Any) -> Lift:
         def later(plan: Any) -> Any:
-            ground.later(lambda: [act(each) for each in ground.connections()])
+            ground.later(lambda: _each(act, ground.connections()))
             return attrs.evolve(plan, silent=True)
 
-        return ground.change(later)
+        lift: Lift = ground.change(later)
+        return lift
 
     return arrange
+
+
+def _each(act: Callable[[Any], None], transports: list[Any]) -> None:
+    for transport in transports:
+        act(transport)
 
 
 reset: Final = _on_the_wire(lambda transport: transport.abortConnection())
@@ -172,7 +178,9 @@ def unauthorised(realm: str) -> Arrange:
     async def arrange(ground: Any) -> Lift:
         where = realm.format(tokens=ground.hub.tokens.url)
         challenge = f'Bearer realm="{where}",service="x",scope="repository:library/app:pull"'
-        return ground.change(answer(401, b"{}", WWW_Authenticate=challenge), logins=True)
+        refused = answer(401, b"{}", WWW_Authenticate=challenge)
+        lift: Lift = ground.change(refused, logins=True)
+        return lift
 
     return arrange
 
