@@ -145,7 +145,8 @@ def test_whom_it_names_is_asked_and_then_it_is_asked_again() -> None:
 
 
 def test_it_is_left_alone_for_twice_as_long_each_time_up_to_half_a_second() -> None:
-    searched, now, pauses = offered(patience=10.0), 0.0, []
+    searched, now = offered(patience=10.0), 0.0
+    pauses: list[float] = []
     while len(pauses) < 5:
         step = searched.next(now)
         if isinstance(step, Pause):
