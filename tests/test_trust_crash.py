@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from tests.trust.crash import Tally, crash_rounds
 
+#: Eleven starts of an interpreter, on whatever machine.
+pytestmark = pytest.mark.timeout(300)
+
 SEED = 9
 ROUNDS = 10
 
 
 class Crashes(TestCase):
-    timeout = 110
+    timeout = 280
 
     def test_a_node_that_is_killed_loses_nothing_but_work_in_flight(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._rounds())

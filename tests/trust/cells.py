@@ -15,6 +15,8 @@ from tests.trust.shapes import BLOBS, Expect, Fault, Leg, State
 NEVER_STALE: Final = "a digest does not grow stale"
 #: The cuts at each 64th are one fault; in these states a few places stand for all.
 FEW_CUTS: Final = (0, 1, 32, 63)
+#: A peer is asked for a blob, but stale for a manifest.
+ONLY_OF_BLOBS: Final = "a peer's manifest has no range, sum or total: as one wrong byte"
 ONE_OF_MANY: Final = "all 64 places are tried cold; 0, 1, 32 and 63 stand for them here"
 
 
@@ -36,7 +38,7 @@ class Cell:
     def expect(self) -> Expect:
         """What a cold node's client gets."""
         if self.leg is Leg.PEER:
-            return Expect.FINE
+            return self.fault.peer_expect
         found = self.fault.expect[self.leg]
         assert isinstance(found, Expect)
         return found
@@ -46,6 +48,8 @@ def _why_not(fault: Fault, leg: Leg, state: State) -> str | None:
     if leg is Leg.PEER:
         if fault.peer:
             return fault.peer
+        if fault.peer_blob_only and state is State.STALE:
+            return ONLY_OF_BLOBS
     elif isinstance(reason := fault.expect[leg], str):
         return reason
     if state is State.STALE and leg in BLOBS:

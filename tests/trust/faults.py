@@ -325,6 +325,8 @@ def in_body(
     lie: Lie | None = None,
     peer: str = "",
     peer_kinds: tuple[str, ...] = (),
+    peer_expect: Expect = Expect.FINE,
+    peer_blob_only: bool = False,
     slow: bool = False,
 ) -> Fault:
     expect = {Leg.TOKEN: token, Leg.HEAD: head, Leg.GET: get} | at(BLOBS, blob)
@@ -336,12 +338,23 @@ def in_body(
         lie=lie,
         peer=peer,
         peer_kinds=peer_kinds,
+        peer_expect=peer_expect,
+        peer_blob_only=peer_blob_only,
         slow=slow,
     )
 
 
 def _cut_peer(share: int) -> Lie:
-    return lambda plan: attrs.evolve(plan, cut_at=ways.PEER_HEAD + share * BLOB_SIZE // 64)
+    def cut_off(plan: PeerPlan) -> PeerPlan:
+        size = len(plan.data or plan.body or b"")
+        return attrs.evolve(plan, cut_at=ways.PEER_HEAD + share * size // 64)
+
+    return cut_off
+
+
+def _or_of_its_body(lie: Lie) -> Lie:
+    """What is said of a blob; a manifest has one wrong byte instead."""
+    return lambda plan: lie(plan) if plan.data else LIES["one-wrong-byte"](plan)
 
 
 def cut_at(share: int) -> Fault:
@@ -353,7 +366,7 @@ def cut_at(share: int) -> Fault:
         cause=dict.fromkeys(MANIFESTS, Cause(kinds=("cut",)))
         | dict.fromkeys(BLOBS, Cause(kinds=("resumed",))),
         lie=_cut_peer(share),
-        peer_kinds=("cut", "refused"),
+        peer_kinds=("cut", "refused", "wrong"),
     )
 
 
@@ -400,8 +413,10 @@ BODY: Final = (
         blob=Expect.BROKEN,
         cause=dict.fromkeys(MANIFESTS, Cause(kinds=("wrong",)))
         | dict.fromkeys(BLOBS, Cause(kinds=("mismatch",))),
-        lie=LIES["wrong-bytes"],
-        peer_kinds=("corrupt", "doubted", "suspected"),
+        # Their sums are right: only the digest of the whole tells.
+        lie=_or_of_its_body(LIES["wrong-bytes"]),
+        peer_kinds=("corrupt", "doubted", "mismatch"),
+        peer_expect=Expect.EITHER,
     ),
     in_body(
         "one wrong byte",
@@ -410,7 +425,7 @@ BODY: Final = (
         blob=Expect.BROKEN,
         cause=dict.fromkeys(MANIFESTS, Cause(kinds=("wrong",)))
         | dict.fromkeys(BLOBS, Cause(kinds=("mismatch",))),
-        lie=LIES["wrong-sum"],
+        lie=_or_of_its_body(LIES["wrong-sum"]),
         peer_kinds=("corrupt", "wrong"),
     ),
     in_body(
@@ -420,6 +435,7 @@ BODY: Final = (
         cause=dict.fromkeys(MANIFESTS, Cause(kinds=("wrong",)))
         | dict.fromkeys(BLOBS, Cause(kinds=("mismatch", "wrong"))),
         lie=LIES["too-long"],
+        peer_blob_only=True,
         peer_kinds=("wrong",),
     ),
     in_body(
@@ -429,6 +445,7 @@ BODY: Final = (
         cause=dict.fromkeys(MANIFESTS, Cause(kinds=("wrong",)))
         | dict.fromkeys(BLOBS, Cause(kinds=("mismatch", "wrong"))),
         lie=LIES["wrong-length"],
+        peer_blob_only=True,
         peer_kinds=("wrong", "cut"),
     ),
     in_body(
@@ -438,7 +455,7 @@ BODY: Final = (
         cause=dict.fromkeys(MANIFESTS, Cause(kinds=("wrong",)))
         | dict.fromkeys(BLOBS, Cause(kinds=("mismatch", "wrong"))),
         lie=lambda plan: attrs.evolve(plan, status=206, body=b"", data=b""),
-        peer_kinds=("wrong", "cut"),
+        peer_kinds=("wrong", "cut", "stranger"),
     ),
     in_body(
         "a web page with 200",
@@ -475,7 +492,9 @@ BODY: Final = (
         lie=lambda plan: attrs.evolve(
             plan, headers={**plan.headers, "Nodecache-Total": str(PEBIBYTE)}
         ),
-        peer_kinds=("wrong",),
+        peer_kinds=("wrong", "mismatch"),
+        peer_expect=Expect.EITHER,
+        peer_blob_only=True,
     ),
     in_body(
         "a manifest of 8 MiB",
@@ -532,10 +551,12 @@ BODY: Final = (
         token=NO_RANGE,
         get=NO_RANGE,
         head=NO_RANGE,
-        blob=Expect.AWAY,
+        blob=Expect.EITHER,
         cause=kinds("wrong"),
         lie=LIES["wrong-total"],
-        peer_kinds=("wrong", "error", "corrupt"),
+        peer_kinds=("wrong", "error", "corrupt", "mismatch"),
+        peer_expect=Expect.EITHER,
+        peer_blob_only=True,
     ),
 )
 

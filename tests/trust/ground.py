@@ -161,7 +161,22 @@ class Ground:
             if self.leg is not Leg.PEER or all(ranking.rank(k, 1) == (LIAR,) for k in keys):
                 return layer, me
 
+    def move(self) -> None:
+        """The tag means another image from now on, to upstream and to the peer."""
+        self.image = self.hub.add_image(APP, "1", [self.layer[::-1]])
+        if self.liar is not None:
+            self._show_manifest(self.liar)
+
     def _start_peer(self) -> None:
+        self.liar = _Peer(
+            LIAR,
+            secrets=(SECRET.encode(),),
+            blobs={digest_of(self.layer): self.layer},
+        )
+        self._show_manifest(self.liar)
+        self.liar.listen(self.reactor, free_port())
+
+    def _show_manifest(self, peer: LyingPeer) -> None:
         manifest = self.image.manifest
         shown = Manifest(
             digest=digest_of(manifest.body),
@@ -170,13 +185,7 @@ class Ground:
             age=0.0,
             body=manifest.body,
         )
-        self.liar = _Peer(
-            LIAR,
-            secrets=(SECRET.encode(),),
-            blobs={digest_of(self.layer): self.layer},
-            manifests={f"docker.io/{APP}:1": shown, self.image.digest: shown},
-        )
-        self.liar.listen(self.reactor, free_port())
+        peer.manifests = {f"docker.io/{APP}:1": shown, self.image.digest: shown}
 
     async def start_node(self) -> None:
         around = Surroundings(self.reactor, time.time, self.observe, self.metrics, {})

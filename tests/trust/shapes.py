@@ -46,6 +46,7 @@ class Expect(enum.Enum):
     ABSENT = "404"  # go and ask elsewhere
     AWAY = "503"  # of a manifest; of a blob 404
     BROKEN = "broken off"  # 200, and the connection ends before the body does
+    EITHER = "whole or broken off"
     SLOW = "as slow as upstream"
 
 
@@ -73,7 +74,7 @@ class Fault:
     sense. ``slow``: it is found out by a timeout, so these are short. ``https``: the upstream
     is to be spoken to in TLS; ``prepare`` is called before the node starts. ``lie`` is the same
     fault of a peer, and ``peer`` why there is none. ``peer_kinds`` are the outcomes by which it
-    may be told; none: a peer that does so is no fault.
+    may be told; none: a peer that does so is no fault. ``peer_expect`` is what comes of it.
     """
 
     name: str
@@ -87,4 +88,6 @@ class Fault:
     prepare: Callable[[Any], None] = lambda _: None
     lie: Lie | None = None
     peer: str = ""
+    peer_expect: Expect = Expect.FINE
+    peer_blob_only: bool = False
     peer_kinds: tuple[str, ...] = ()
