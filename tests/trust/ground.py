@@ -110,7 +110,7 @@ class Ground:
         self.metrics = Metrics()
         self.undo: list[Callable[[], None]] = []
         self.node: Node | None = None
-        self.used = 0
+        self.met = 0  # answers that a change was made to
         self._calls: list[Any] = []
 
     async def open(self) -> None:
@@ -311,6 +311,7 @@ class Ground:
         def change(plan: Plan) -> Plan:
             if spared and plan.status == 401:
                 return plan
+            self.met += 1
             for one in changes:
                 plan = one(plan)
             return plan
@@ -318,7 +319,6 @@ class Ground:
         fault = self.site.fault(change, when=lambda seen: self.concerns(seen) or also(seen))
 
         async def lift() -> None:
-            self.used += fault.used
             fault.lift()
 
         return lift

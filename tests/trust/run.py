@@ -153,6 +153,9 @@ class Trial:
                 self.wrong("upstream was asked for what is fresh on disk")
         else:
             await self._check_cause()
+        changed = cell.leg is not Leg.PEER and cell.fault.arrange is None
+        if changed and (ground.met > 0) is (cell.state is State.WARM):
+            self.wrong(f"the fault was met {ground.met} times")
         await lift()
         await self._recovers()
         await self._is_tidy()
