@@ -159,8 +159,8 @@ class BodyStream(Protocol):
         self._lately += len(data)
         if self._lately >= self._least:
             self._heard_at, self._lately = now, 0
-        self._looks = 0
-        self._extensions = EXTENSIONS
+            self._looks = 0
+            self._extensions = EXTENSIONS
         if self._paused or self._held:
             self._held.append(data)
         else:
