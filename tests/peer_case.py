@@ -24,7 +24,7 @@ from nodecache.peerwire.hello import Hello
 from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion, Mode
 from nodecache.peerwire.signing import Asked, proven, sign, signature_of
 from nodecache.peerwire.wishes import Fulfilment, Stage, Wish
-from nodecache.reference import Digest, Reference, Repository
+from nodecache.reference import Digest, Repository
 from nodecache.web import PeerSite
 from tests.fakes_admission import FakeAdmission
 from tests.fakes_disk import InlinePool
