@@ -25,8 +25,9 @@ def membership(*fixed: Address, me: Peer | None = None) -> Membership:
 
 def hello(id_: str, *addresses: Address, known: tuple[Known, ...] = (), **more: object) -> Hello:
     wire = str(more.pop("wire", WIRE_VERSION))
-    flags = {name: bool(value) for name, value in more.items()}
-    return Hello(id_, wire, "1.0", "zone", addresses, known, **flags)
+    leaving, busy = bool(more.pop("leaving", False)), bool(more.pop("busy", False))
+    assert not more, more
+    return Hello(id_, wire, "1.0", "zone", addresses, known, leaving, busy)
 
 
 def answered(members: Membership, address: Address, id_: str, now: float, **more: object) -> None:
