@@ -64,8 +64,8 @@ def _matrix(found: Mapping[str, Any], shares: list[Any]) -> Iterable[str]:
     longest = max((found[cell.name]["seconds"] for cell in ran), default=0)
     yield "## The matrix\n"
     yield (
-        f"{when}: {len(every)} cells, of which {sum(c.why_not is not None for c in every)} make no"
-        f" sense, for the reasons below; {len(ran)} ran, {len(ran) - len(failed)} hold"
+        f"{when}: {len(every)} cells, of which {sum(c.why_not is not None for c in every)} are"
+        f" left out, for the reasons below; {len(ran)} ran, {len(ran) - len(failed)} hold"
         f" ({again} of them only when they were run again, alone: the machine was busy, and"
         f" their times are short). The longest took {longest:.0f} s.\n"
     )
@@ -141,7 +141,7 @@ def _fuzzed(part: Any) -> list[Any]:
 
 
 def _fuzz(part: Any) -> Iterable[str]:
-    yield "\n## Parsers\n"
+    yield "## Parsers\n"
     if not _fuzzed(part):
         yield "Not run."
         return
