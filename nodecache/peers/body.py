@@ -17,7 +17,7 @@ from nodecache.peerwire.answers import Bytes
 from nodecache.peerwire.fields import WireFault
 from nodecache.peerwire.frames import Broken, Checked, Decoder, Ended, FrameEvent, SumFault
 from nodecache.seams import BlobBody
-from nodecache.upstream.body import DRIP_BYTES, BodyStream
+from nodecache.upstream.body import BodyStream, least_in
 from nodecache.upstream.waits import NEAR_TURNS
 from nodecache.upstream.wire import Reply
 
@@ -163,7 +163,7 @@ class PeerBody(BlobBody):
         """Give up a sender of which too little comes, though it is not silent."""
         now = self._clock.seconds()
         self._lately += came
-        if self._lately >= DRIP_BYTES:
+        if self._lately >= least_in(self._patience):
             self._lately, self._came_at = 0, now
         if self._over:
             return

@@ -27,7 +27,7 @@ from nodecache.peerwire.answering import REFUSALS
 from nodecache.peerwire.fields import WireFault
 from nodecache.seams import WallClock
 from nodecache.traces import CURRENT
-from nodecache.upstream.body import DRIP_BYTES, BodyStream, read_whole
+from nodecache.upstream.body import BodyStream, least_in, read_whole
 from nodecache.upstream.waits import NEAR_TURNS, TimedOut
 from nodecache.upstream.wire import Reply
 
@@ -217,7 +217,9 @@ class Courier:
             raise _Unproven(PeerKind.WRONG, f"its answer has more than {most} bytes")
         silence = self._timeouts.peer_silence
         # They are small; one that drips would take all of a client's time.
-        stream = BodyStream(self._reactor, reply, silence, _untold, NEAR_TURNS, least=DRIP_BYTES)
+        stream = BodyStream(
+            self._reactor, reply, silence, _untold, NEAR_TURNS, least=least_in(silence)
+        )
         try:
             return await read_whole(self._reactor, stream, None, most, self._timeouts.answer)
         except UpstreamFailure as failure:

@@ -37,10 +37,15 @@ from nodecache.upstream.wire import Reply
 DISCARD_BYTES = 64 * KIB
 DISCARD_SECONDS = 2.0
 
-#: Fewer bytes of an upstream's body than this, in the time that counts as silence, are a drip.
-DRIP_BYTES = 1 * KIB
+#: Bytes a second. A body of which fewer come, over the time that counts as silence, drips.
+DRIP_RATE = 100
 
 Sink = Callable[[bytes], None]
+
+
+def least_in(seconds: float) -> int:
+    """Bytes that a body brings in this time, or it drips."""
+    return max(1, int(DRIP_RATE * seconds))
 
 
 class BodyStream(Protocol):

@@ -27,7 +27,7 @@ from nodecache.failures import UpstreamFailure, UpstreamKind
 from nodecache.health import Down, Health
 from nodecache.limits import Timeouts
 from nodecache.seams import Observe, WallClock
-from nodecache.upstream.body import DRIP_BYTES, BodyStream, discard
+from nodecache.upstream.body import BodyStream, discard, least_in
 from nodecache.upstream.guard import Guard
 from nodecache.upstream.urls import host_of, origin_of
 from nodecache.upstream.waits import TimedOut
@@ -214,7 +214,8 @@ class Courier:
         def ended(received: int) -> None:
             self.tell(UpstreamBytes(namespace=self.namespace, leg=leg, bytes=received))
 
-        return BodyStream(self.clock, reply, self.timeouts.silence, ended, least=DRIP_BYTES)
+        silence = self.timeouts.silence
+        return BodyStream(self.clock, reply, silence, ended, least=least_in(silence))
 
     def discard(self, reply: Reply) -> None:
         discard(self.clock, reply)
