@@ -106,6 +106,28 @@ def test_a_level_can_be_asked_for() -> None:
     assert len(lines(*seen, level=Level.ERROR)) == 1
 
 
+@pytest.mark.parametrize(
+    ("leg", "status", "told"),
+    [
+        ("manifest", 403, True),
+        ("manifest", 429, True),
+        ("blob", 403, True),
+        ("cdn", 403, False),  # a link is used up
+        ("manifest", 401, False),  # asks for a token
+        ("manifest", 404, False),
+        ("manifest", 200, False),
+    ],
+)
+def test_an_upstream_that_refuses_is_told_at_the_usual_level(
+    leg: str, status: int, *, told: bool
+) -> None:
+    answered = events.UpstreamAnswered(
+        namespace="docker.io", leg=leg, method="GET", host="hub", status=status, seconds=0.1
+    )
+    found = [json.loads(line)["level"] for line in lines(answered, level=Level.INFO)]
+    assert found == (["warning"] if told else [])
+
+
 def test_numbers_that_json_does_not_know_are_null() -> None:
     found = record(made_up(events.Stopped, seconds=float("nan")))
     assert found["seconds"] is None

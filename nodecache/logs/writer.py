@@ -9,7 +9,7 @@ from typing import Any, Final, TextIO
 
 import attrs
 
-from nodecache.events import CacheSize, Event, LeftOut, Level, PullFinished
+from nodecache.events import CacheSize, Event, LeftOut, Level, PullFinished, UpstreamAnswered
 from nodecache.logs.console import Console
 from nodecache.logs.sampling import Sampler
 from nodecache.logs.scrub import scrub
@@ -25,6 +25,17 @@ _UNLOGGED: Final = (CacheSize,)
 _UNSAMPLED: Final = (PullFinished, LeftOut)
 #: Fields that say nothing where they are empty.
 _TRACE: Final = ("trace_id", "span_id", "parent_id")
+
+
+#: Answers by which upstream refuses; a CDN's only says that a link is used up.
+_REFUSALS: Final = frozenset({403, 429})
+
+
+def _level(event: Event) -> Level:
+    """That of its kind; an upstream that refuses is told of, else a pull fails without a word."""
+    if isinstance(event, UpstreamAnswered) and event.leg != "cdn" and event.status in _REFUSALS:
+        return Level.WARNING
+    return event.level
 
 
 class LogWriter:
@@ -53,7 +64,7 @@ class LogWriter:
         self._console = Console() if form == CONSOLE else None
 
     def observe(self, event: Event) -> None:
-        if event.level < self.level or isinstance(event, _UNLOGGED):
+        if _level(event) < self.level or isinstance(event, _UNLOGGED):
             return
         left_out: int | None = 0
         if self._sampler is not None and not isinstance(event, _UNSAMPLED):
@@ -84,7 +95,7 @@ class LogWriter:
     def _json(self, event: Event, left_out: int) -> str:
         record: dict[str, Any] = {
             "time": self._time().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "level": event.level.name.lower(),
+            "level": _level(event).name.lower(),
             "event": event.name,
         }
         record.update(_clean(attrs.asdict(event)))
@@ -98,7 +109,7 @@ class LogWriter:
         text = self._console.text(event)
         if text is None:
             return None
-        mark = f"{event.level.name.lower()}: " if event.level >= Level.WARNING else ""
+        mark = f"{_level(event).name.lower()}: " if _level(event) >= Level.WARNING else ""
         clock = self._time().astimezone().strftime("%H:%M:%S")
         return f"{clock} {mark}{_visible(scrub(text))}"
 
