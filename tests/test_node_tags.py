@@ -162,7 +162,8 @@ class FetchFails(TagCase):
     """The new manifest can not be fetched; once it can be, it is what the tag means."""
 
     async def cached(self, **settings: Any) -> Image:
-        hasty = attrs.evolve(HASTY, absent=0.05, absent_signature=0.05, probe_first=0.05)
+        # Time for a disk that others keep busy: the new manifest is synced before it is given.
+        hasty = attrs.evolve(HASTY, answer=5.0, absent=0.05, absent_signature=0.05, probe_first=0.05)
         return await super().cached(timeouts=hasty)
 
     test_by_404 = _on_get(answer(404))
