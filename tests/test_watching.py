@@ -107,7 +107,8 @@ class TestRing:
             now += later
             ring.add(0, amount, now, seconds)
         total = sum(row[0] for row in ring.rows(now))
-        assert math.isclose(total, sum(amount for amount, _, _ in given_), abs_tol=1e-3)
+        expected = sum(amount for amount, _, _ in given_)
+        assert math.isclose(total, expected, rel_tol=1e-6, abs_tol=1e-3)
 
 
 class TestHistory:

@@ -31,7 +31,8 @@ class StatusTests(NodeCase):
     async def test_a_fresh_node_has_little_to_say(self) -> None:
         await self.start()
         status = await self.read("status")
-        self.assertEqual((status["state"], status["ready"], status["hit_rate"]), ("ok", True, None))
+        told = status["state"], status["ready"], status["hit_rate"]
+        self.assertEqual(told, ("ok", True, None), status["notices"])
         self.assertEqual(status["upstreams"][0]["up"], None)
         self.assertEqual(status["upstreams"][0]["rate_limit"], None)
         self.assertEqual(status["peers"], None)

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from typing import Final
+
+#: Seconds; what took no longer came at once. Shares of less are lost to the rounding of floats.
+MOMENT: Final = 0.001
 
 
 class Ring:
@@ -30,7 +34,7 @@ class Ring:
         """
         head = self._roll(now)
         first = int((now - seconds) // self.step)
-        if seconds <= 0 or first >= head:
+        if seconds <= MOMENT or first >= head:
             self._rows[-1][column] += amount
             return
         began = now - seconds
