@@ -69,7 +69,7 @@ class BenchTests(MovingCase):
     async def test_for_a_person_it_is_a_table_and_a_verdict(self) -> None:
         await self.start()
         ran = await self.bench("--size", "8")
-        self.assertIn("one pull of a warm blob", ran.out)
+        self.assertIn("one pull of a warm blob", ran.out, ran.err)
         verdict = "is as fast as it should be." if ran.code == 0 else "is slower than it should be"
         self.assertIn(verdict, ran.out)
 

@@ -10,6 +10,7 @@ the youngest, and is hidden if it was no good).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from twisted.internet.defer import Deferred, DeferredLock
 
@@ -128,6 +129,11 @@ class Room:
             await self._unlink(self.accounts.forget(dict.fromkeys((*victims, *expired))))
         finally:
             self._turn.release()
+
+    async def look(self) -> None:
+        """See what is free, before anybody asks. A disk that fails is told of at the first beat."""
+        with suppress(StoreFailure):
+            await self._look()
 
     async def _look(self) -> None:
         def look() -> Space:

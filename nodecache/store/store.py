@@ -125,6 +125,7 @@ class Store:
     async def _begin(self) -> None:
         """Start what runs beside the requests; pins come first, before anything is evicted."""
         await self._holds.load(self._pinned)
+        await self._room.look()
         self._ground.owned.start(self._settle())
         self._ground.owned.start(self._scrub.run())
         self._life.beat()
