@@ -163,7 +163,9 @@ class FetchFails(TagCase):
 
     async def cached(self, **settings: Any) -> Image:
         # Time for a disk that others keep busy: the new manifest is synced before it is given.
-        hasty = attrs.evolve(HASTY, answer=5.0, absent=0.05, absent_signature=0.05, probe_first=0.05)
+        hasty = attrs.evolve(
+            HASTY, answer=5.0, absent=0.05, absent_signature=0.05, probe_first=0.05
+        )
         return await super().cached(timeouts=hasty)
 
     test_by_404 = _on_get(answer(404))
