@@ -32,6 +32,9 @@ class Stop:
 
     async def wait(self, waited: Deferred[T]) -> T:
         """What ``waited`` brings. Raises Refused when the work is given up meanwhile."""
+        if self._given_up:  # it has begun: a descriptor may be with the reactor
+            waited.addErrback(lambda _: None)
+            waited.cancel()
         self.check()
         self._waits.add(waited)
         try:
