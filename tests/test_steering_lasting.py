@@ -15,14 +15,16 @@ class StopTests(SynchronousTestCase):
         cancelled: list[object] = []
         stop = Stop()
         stop.give_up()
-        waiting = Deferred.fromCoroutine(stop.wait(Deferred(cancelled.append)))
+        begun: Deferred[None] = Deferred(cancelled.append)
+        waiting = Deferred.fromCoroutine(stop.wait(begun))
         self.failureResultOf(waiting, Refused)
         self.assertEqual(len(cancelled), 1)
 
     def test_what_is_waited_for_is_cancelled_when_the_work_is_given_up(self) -> None:
         cancelled: list[object] = []
         stop = Stop()
-        waiting = Deferred.fromCoroutine(stop.wait(Deferred(cancelled.append)))
+        begun: Deferred[None] = Deferred(cancelled.append)
+        waiting = Deferred.fromCoroutine(stop.wait(begun))
         self.assertNoResult(waiting)
         stop.give_up()
         self.failureResultOf(waiting, Refused, CancelledError)
