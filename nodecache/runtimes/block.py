@@ -65,3 +65,26 @@ def cut(text: str) -> Cut:
     match = _FIRST.fullmatch(lines[begin].strip())
     edited = match is None or match[1] != _sum(body)
     return Cut("".join(lines[:begin] + lines[end + 1 :]), body, edited)
+
+
+class BlockPart:
+    """Our part of a file, where it is a block: how to find it, and to take it out."""
+
+    __slots__ = ()
+
+    def strip(self, text: str) -> str | None:
+        """The file without our part; None where nothing else is in it."""
+        rest = cut(text).rest
+        return rest if rest.strip() else None
+
+    def ours(self, text: str) -> bool:
+        """Whether our part is in the file."""
+        return cut(text).block is not None
+
+    def edited(self, text: str) -> bool:
+        """Whether a person changed our part."""
+        return cut(text).edited
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two files say the same, as far as taking our part out can tell."""
+        return one.rstrip("\n") == other.rstrip("\n")

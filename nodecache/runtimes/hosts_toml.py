@@ -80,7 +80,7 @@ def knows_dial_timeout(version: Version | None) -> bool:
 
 
 @attrs.frozen
-class HostsPart:
+class HostsPart(block.BlockPart):
     """Our part of the file of ``registry`` (or of all, for ``_default``).
 
     ``certificates`` are those that containerd finds beside a file that is not there.
@@ -119,23 +119,6 @@ class HostsPart:
         if self.dial_timeout is not None:
             lines.append(f'  dial_timeout = "{self.dial_timeout}"')
         return "\n".join(lines) + "\n"
-
-    def strip(self, text: str) -> str | None:
-        """The file without our part; None where nothing else is in it."""
-        rest = block.cut(text).rest
-        return rest if rest.strip() else None
-
-    def ours(self, text: str) -> bool:
-        """Whether our part is in the file."""
-        return block.cut(text).block is not None
-
-    def edited(self, text: str) -> bool:
-        """Whether a person changed our part."""
-        return block.cut(text).edited
-
-    def same(self, one: str, other: str) -> bool:
-        """Whether two files say the same, as far as taking our part out can tell."""
-        return one.rstrip("\n") == other.rstrip("\n")
 
 
 def _at_first_table(text: str) -> tuple[str, str]:

@@ -78,7 +78,7 @@ def in_force(files: Iterable[tuple[str, str]]) -> dict[str, tuple[str, Registry]
 
 
 @attrs.frozen
-class DropInPart:
+class DropInPart(block.BlockPart):
     """Our drop-in: the mirror for each of ``registries``.
 
     ``others`` is what other files say of them, by prefix.
@@ -116,23 +116,6 @@ class DropInPart:
         parts = urlsplit(self.mirror)
         plain = {"insecure": True} if parts.scheme == "http" else {}
         return {"location": parts.netloc, **plain}
-
-    def strip(self, text: str) -> str | None:
-        """The file without our part; None where nothing else is in it."""
-        rest = block.cut(text).rest
-        return rest if rest.strip() else None
-
-    def ours(self, text: str) -> bool:
-        """Whether our part is in the file."""
-        return block.cut(text).block is not None
-
-    def edited(self, text: str) -> bool:
-        """Whether a person changed our part."""
-        return block.cut(text).edited
-
-    def same(self, one: str, other: str) -> bool:
-        """Whether two files say the same, as far as taking our part out can tell."""
-        return one.rstrip("\n") == other.rstrip("\n")
 
 
 def _pairs(table: Mapping[str, Any]) -> list[str]:
