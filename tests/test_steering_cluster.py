@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred
 
 from nodecache.membership import Address
-from tests.cluster_case import ClusterCase, Member
+from nodecache.reference import Digest
+from tests.cluster_case import ClusterCase, Member, reactor
+from tests.fakes_client import until
 from tests.steering_case import Said, nodecache
 
 NGINX = "library/nginx"
@@ -71,16 +75,46 @@ class StatusOfAll(ClusterCase):
 
 
 class WhereBlobsComeFrom(ClusterCase):
-    def test_a_blob_that_a_peer_has_comes_from_a_peer(self) -> Deferred[None]:
+    def test_the_peers_that_have_a_blob_are_named(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._at_a_peer())
 
     async def _at_a_peer(self) -> None:
-        first, second = await self.cluster(2)
-        image = self.hub.add_image(NGINX, "1", [b"x" * 1000])
+        first, second, third = await self.cluster(3)
+        image = self.hub.add_image(NGINX, "1", [b"x" * 1000, b"y" * 1000])
         await second.pull(image, "1")
         assert (await first.manifest(NGINX, "1")).status == 200
         crossed = self.hub.count(kind="blob")
-        document = (await say(first, "show", "nginx", "--json")).document
-        assert [blob["from"] for blob in document["manifest"]["blobs"]] == ["peer", "peer"]
-        assert "a peer" in (await say(first, "show", "nginx")).out
-        assert self.hub.count(kind="blob") == crossed  # nobody was made to fetch
+        blobs = await self.shown(first)
+        assert [(blob["from"], blob["peers"]) for blob in blobs] == [("peer", ["node1"])] * 3
+        assert (await say(first, "show", "nginx")).out.count("peer node1\n") == 3
+        # Nobody was made to fetch, and what is had since is seen.
+        assert self.hub.count(kind="blob") == crossed
+        assert (await third.blob(NGINX, image.layers[0])).status == 200
+        assert third.node is not None
+        store, layer = third.node._store, Digest.parse(image.layers[0])
+        await until(reactor, lambda: store.blob_size(layer) is not None)
+        [_, both, one] = await self.shown(first)
+        assert sorted(both["peers"]) == ["node1", "node2"]
+        assert one["peers"] == ["node1"]
+        out = (await say(first, "show", "nginx")).out
+        assert out.count(f"peer {both['peers'][0]} and 1 more\n") == 1
+        assert (
+            f"peers {', '.join(both['peers'])}"
+            in (await say(first, "show", "nginx", "--digests")).out
+        )
+
+    async def shown(self, member: Member) -> list[dict[str, Any]]:
+        document = (await say(member, "show", "nginx", "--json")).document
+        blobs: list[dict[str, Any]] = document["manifest"]["blobs"]
+        return blobs
+
+    def test_what_no_peer_has_comes_from_upstream(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._at_none())
+
+    async def _at_none(self) -> None:
+        first, _second = await self.cluster(2)
+        self.hub.add_image(NGINX, "1", [b"x" * 1000])
+        assert (await first.manifest(NGINX, "1")).status == 200
+        assert {(blob["from"], *blob["peers"]) for blob in await self.shown(first)} == {
+            ("upstream",)
+        }

@@ -38,7 +38,7 @@ _FRESHNESS: Final = {
 
 @click.command(short_help="One image: its manifests and blobs, what is here.")
 @click.argument("image", shell_complete=complete)
-@click.option("--digests", is_flag=True, help="Whole digests.")
+@click.option("--digests", is_flag=True, help="Whole digests, and all peers that have a blob.")
 @json_option
 @node_options
 def show(*, image: str, digests: bool, as_json: bool, target: Target) -> None:
@@ -46,7 +46,7 @@ def show(*, image: str, digests: bool, as_json: bool, target: Target) -> None:
 
     Without a tag, it is the only one that is here, or latest. FROM says where
     the next pull would get a blob: from this disk, from the fetch under way,
-    from a peer that has it, or from upstream.
+    from a peer that has all of it (named by its id), or from upstream.
     """
     found = target.admin.get("/api/v1/image", ref=image)
     if as_json:
@@ -104,5 +104,15 @@ def _blob(blob: dict[str, Any], margin: str, *, whole: bool) -> tuple[str, ...]:
     total, here = blob["bytes"], blob["bytes_here"]
     part = "-" if not here else percent(here / total if total else 1.0)
     digest = blob["digest"] if whole else short(blob["digest"])
-    source = _FROM.get(blob["from"], blob["from"])
-    return margin + blob["role"], digest, size(total), part, source
+    return margin + blob["role"], digest, size(total), part, _source(blob, whole=whole)
+
+
+def _source(blob: dict[str, Any], *, whole: bool) -> str:
+    """Of several peers that have it the first one is named, or with ``whole`` each."""
+    peers: list[str] = blob.get("peers", [])
+    if not peers:
+        return _FROM.get(blob["from"], str(blob["from"]))
+    if whole:
+        return f"peers {', '.join(peers)}" if len(peers) > 1 else f"peer {peers[0]}"
+    more = f" and {len(peers) - 1} more" if len(peers) > 1 else ""
+    return f"peer {peers[0]}{more}"

@@ -12,7 +12,7 @@ from nodecache.service.neighbours import Neighbours
 from nodecache.service.surroundings import Surroundings
 from nodecache.steering import Verb
 from nodecache.steering.inventory import Inventory
-from nodecache.steering.looking import HasBlob, Looking
+from nodecache.steering.looking import Holders, Looking
 from nodecache.steering.orders import orders
 from nodecache.store import Store
 
@@ -33,7 +33,7 @@ class Images:
         known = tuple(upstream.namespace for upstream in settings().upstreams)
         inventory = Inventory(store.census, fills, reactor, around.wall, known)
 
-        def others() -> HasBlob | None:
+        def others() -> Holders | None:
             rest = None if neighbours is None else neighbours.upstreams.rest
             return rest if rest is not None and rest.live() else None
 

@@ -182,6 +182,31 @@ class Rest:
         )
         return sizes[0] if sizes else None
 
+    async def holders(self, repository: Repository, digest: Digest, *, most: int) -> list[str]:
+        """The ids of peers that have the whole of it, its digest found right: the first ``most``
+        that say so, those before others that rank first for it.
+
+        Nothing of it is remembered: it is for who looks.
+        """
+        question = BlobQuestion(
+            repository, digest, _FIRST_BYTE, Mode.ONLY_IF_HAVE, self._silence, verified=True
+        )
+
+        async def ask(peer: Peer) -> str | None:
+            try:
+                answer = await self._cluster.has_blob(peer, question)
+            except PeerFailure:
+                return None
+            return peer.id if isinstance(answer, Bytes) else None
+
+        key = f"{digest}/0"
+        found = await self._walk(
+            key, ask, lambda found, _answered: len(found) >= most, seconds=self._silence
+        )
+        view = self._cluster.view()
+        ranks = {peer.id: rank for rank, peer in enumerate(view.rank(key, len(view.peers) + 1))}
+        return sorted(found, key=lambda peer: ranks.get(peer, len(ranks)))[:most]
+
     async def _walk(
         self,
         key: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
@@ -18,8 +19,9 @@ from nodecache.store import Census
 
 #: Seconds that the peers are asked for, all blobs together.
 _PATIENCE: Final = 2.0
-#: Blobs that peers are asked for at most.
+#: Blobs that peers are asked for at most, and peers that are named of one.
 _MOST: Final = 64
+_NAMED: Final = 8
 
 
 class Policy(Protocol):
@@ -32,10 +34,20 @@ class Policy(Protocol):
     def offline(self) -> bool: ...
 
 
-class HasBlob(Protocol):
-    """The other nodes, which are asked and not made to fetch. None: there are none."""
+class Holders(Protocol):
+    """The other nodes, which are asked and not made to fetch."""
 
-    async def has_blob(self, repository: Repository, digest: Digest, /) -> bool: ...
+    async def holders(self, repository: Repository, digest: Digest, /, *, most: int) -> list[str]:
+        """The ids of those that have all of a blob."""
+        ...
+
+
+@attrs.frozen
+class _Place:
+    """Where a blob would come from: disk, flight, peer (then ``peers`` says which), upstream."""
+
+    kind: str = "upstream"
+    peers: tuple[str, ...] = ()
 
 
 def image_row(image: Listed, inventory: Inventory) -> dict[str, Any]:
@@ -66,7 +78,7 @@ class Looking:
         fills: Fills,
         inventory: Inventory,
         policy: Callable[[], Policy],
-        others: Callable[[], HasBlob | None],
+        others: Callable[[], Holders | None],
         clock: IReactorTime,
     ) -> None:
         self._census = census
@@ -133,7 +145,7 @@ class Looking:
         return {Verdict.FRESH: "fresh", Verdict.STALE_ONLY: "offline"}.get(verdict, "due")
 
     async def _tree(
-        self, digest: Digest, size: int | None, platform: str, sources: dict[Digest, str]
+        self, digest: Digest, size: int | None, platform: str, sources: dict[Digest, _Place]
     ) -> dict[str, Any]:
         found = await self._inventory.outline(digest)
         node: dict[str, Any] = {
@@ -155,39 +167,43 @@ class Looking:
             "blobs": [self._blob(part, sources) for part in found.parts],
         }
 
-    def _blob(self, part: Part, sources: dict[Digest, str]) -> dict[str, Any]:
+    def _blob(self, part: Part, sources: dict[Digest, _Place]) -> dict[str, Any]:
+        place = sources.get(part.digest, _Place())
         return {
             "digest": str(part.digest),
             "role": part.role,
             "media_type": part.media_type,
             "bytes": part.size,
             "bytes_here": self._inventory.present(part.digest),
-            "from": sources.get(part.digest, "upstream"),
+            "from": place.kind,
+            "peers": list(place.peers),
         }
 
-    async def _sources(self, image: Listed) -> dict[Digest, str]:
-        """disk, flight, or peer, by blob; for all others it is upstream."""
-        found: dict[Digest, str] = {}
+    async def _sources(self, image: Listed) -> dict[Digest, _Place]:
+        """By blob; for all others it is upstream."""
+        found: dict[Digest, _Place] = {}
         missing = []
         for digest in image.reach.blobs:
             if self._census.blob_size(digest) is not None:
-                found[digest] = "disk"
+                found[digest] = _Place("disk")
             elif self._fills.get(digest) is not None:
-                found[digest] = "flight"
+                found[digest] = _Place("flight")
             else:
                 missing.append(digest)
-        found.update((digest, "peer") for digest in await self._at_peers(image, missing))
+        for digest, peers in (await self._at_peers(image, missing)).items():
+            found[digest] = _Place("peer", tuple(peers))
         return found
 
-    async def _at_peers(self, image: Listed, digests: Iterable[Digest]) -> list[Digest]:
+    async def _at_peers(self, image: Listed, digests: Iterable[Digest]) -> dict[Digest, list[str]]:
         others, repository = self._others(), image.repository
         if others is None or repository is None:
-            return []
-        have: list[Digest] = []
+            return {}
+        have: dict[Digest, list[str]] = {}
 
         async def ask(digest: Digest) -> None:
-            if await others.has_blob(repository, digest):
-                have.append(digest)
+            peers = await others.holders(repository, digest, most=_NAMED)
+            if peers:
+                have[digest] = peers
 
         asking = [Deferred.fromCoroutine(ask(digest)) for digest in list(digests)[:_MOST]]
         together = gatherResults(asking, consumeErrors=True)
