@@ -135,6 +135,7 @@ def node(make_node: NodeMaker) -> Node:
 #: What a cluster does now and then, it does often in tests.
 BRISK = """\
 [timeouts]
+probe_last = '2s'
 peer_resolve = '1s'
 peer_greet = '2s'
 peer_pause_last = '2s'

@@ -115,7 +115,7 @@ class Cluster:
         self.met(members)
 
     def as_usual(self) -> None:
-        """Heal what a test did to anybody, start what it stopped, and wait for the whole view."""
+        """Heal what a test did, start what it stopped, and wait until all see all, and the Hub."""
         self.upstream.as_usual()
         self.upstream.station.shape(self.plan.hub_link)
         for member in self.members:
@@ -123,6 +123,8 @@ class Cluster:
             member.secrets(SECRET)
         self.names.start()
         self.up()
+        for member in self.members:
+            until(member.asks_upstream, f"{member.id} has found out that the Hub is back")
 
     def _these(self, members: Sequence[Member] | None) -> Sequence[Member]:
         return self.members if members is None else members

@@ -124,6 +124,12 @@ class Member:
         """How many others it would ask."""
         return int(self.metric("nodecache_peers_live"))
 
+    def asks_upstream(self) -> bool:
+        """Whether it holds no origin for down; it has probed those that were."""
+        with self.station.namespace.entered():
+            samples = self.node.metrics()
+        return all(value for (of, _), value in samples.items() if of == "nodecache_upstream_up")
+
     def events(self, name: str = "") -> list[dict[str, Any]]:
         return self.node.events(name)
 
