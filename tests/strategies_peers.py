@@ -62,6 +62,7 @@ def blob_questions() -> SearchStrategy[BlobQuestion]:
         seconds=times(),
         size=st.none() | st.integers(0, 10**15),
         verified=st.booleans(),
+        as_owner=st.booleans(),
     )
 
 
@@ -73,6 +74,8 @@ def manifest_questions() -> SearchStrategy[ManifestQuestion]:
         mode=st.sampled_from(Mode),
         seconds=times(),
         head=st.booleans(),
+        youth=st.none() | times(),
+        as_owner=st.booleans(),
     )
 
 

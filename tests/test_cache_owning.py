@@ -20,6 +20,7 @@ from nodecache.failures import (
     UpstreamFailure,
     UpstreamKind,
 )
+from nodecache.freshness import TagEntry
 from nodecache.limits import MIB, SEGMENT
 from nodecache.peerwire.answers import (
     Absent,
@@ -186,6 +187,48 @@ class BlobTests(OwnerCase):
         self.node.store.blobs[LAYER] = b"layer"
         self.assertEqual(self.has_blob(verified=True), 5)
         self.assertEqual((self.node.lender.asked, self.node.fills.starts), ([], []))
+
+
+class YoungTests(OwnerCase):
+    """A tag that is only to be told, and only as long as upstream's word on it holds."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node.store.fill_with(OLD)
+
+    def knows(self, *, age: float, imported: bool = False) -> None:
+        entry = TagEntry(
+            str(OLD.digest), OLD.media_type, len(OLD.body), EPOCH - age, imported=imported
+        )
+        self.node.store.tag_entries[ALPINE, LATEST] = entry
+
+    def told(self, youth: float = 60.0, **changes: Any) -> Any:
+        return self.manifest(Mode.ONLY_IF_HAVE, youth=youth, **changes)
+
+    def test_what_upstream_said_a_moment_ago_is_told_with_its_age(self) -> None:
+        self.knows(age=20.0)
+        said = Manifest(OLD.digest, OLD.media_type, len(OLD.body), 20.0, OLD.body)
+        self.assertEqual(self.told(), said)
+        self.assertEqual(self.told(head=True), attrs.evolve(said, body=None))
+        self.assertEqual(self.spent(), [])
+
+    def test_what_is_too_old_for_the_asker_or_for_us_is_not(self) -> None:
+        self.knows(age=20.0)
+        self.assertEqual(self.told(20.0), Absent())
+        self.knows(age=61.0)
+        self.assertEqual(self.told(600.0), Absent())
+        self.assertIsInstance(self.manifest(Mode.ONLY_IF_HAVE), Manifest)
+
+    def test_an_import_is_not_upstreams_word(self) -> None:
+        self.knows(age=1.0, imported=True)
+        self.assertEqual(self.told(), Absent())
+
+    def test_what_is_told_before_its_manifest_is_here_is_told_on(self) -> None:
+        """A herd need not wait for the second question of those who came first."""
+        self.node.store.manifests.clear()
+        self.manifest(head=True)
+        self.assertEqual(self.told(head=True).digest, OLD.digest)
+        self.assertEqual(self.told(), Absent())
 
 
 class VerifiedTests(OwnerCase):

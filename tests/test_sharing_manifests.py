@@ -55,7 +55,7 @@ class ManifestCase(SynchronousTestCase):
         self.clock = Clock()
         self.hub = FakeUpstream()
         self.hub.has(ALPINE, LATEST, OLD)
-        self.cluster = FakeCluster(*(FakePeer(name) for name in "abcde"), clock=self.clock)
+        self.cluster = self.make_cluster()
         self.offline = False
         self.aside: list[str] = []
         self.limits = Limits()
@@ -83,6 +83,9 @@ class ManifestCase(SynchronousTestCase):
             put_aside=self.aside.append,
         )
         self.upstream = self.shared.get("docker.io")
+
+    def make_cluster(self) -> FakeCluster:
+        return FakeCluster(*(FakePeer(name) for name in "abcde"), clock=self.clock)
 
     def get(self, _namespace: str) -> FakeUpstream:
         """The direct ``Upstreams``."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import attrs
+
 from nodecache.byteranges import Span
 from nodecache.limits import SEGMENT
-from nodecache.peerwire.answers import Absent, Elsewhere
-from nodecache.peerwire.questions import Mode
+from nodecache.peerwire.answers import Absent, Elsewhere, ManifestAnswer
+from nodecache.peerwire.codec import decode_manifest_answer, fields_of
+from nodecache.peerwire.questions import ManifestQuestion, Mode
+from nodecache.reference import Tag
 from tests.fakes_registry import some_bytes
-from tests.peer_case import ME, PeerCase, question
+from tests.peer_case import ALPINE, ME, PeerCase, question
 
 DATA = some_bytes(50_000)
 SPAN = Span(0, len(DATA))
@@ -22,8 +26,8 @@ class DeputyTests(PeerCase):
         self.members.ranks = RANKS
         self.digest = self.peers.add_blob(self.whole(DATA), DATA, here=False)
 
-    async def told_to(self, asker: str, *, verified: bool = False) -> Absent | Elsewhere:
-        asked = question(self.digest, SPAN, Mode.ONLY_IF_HAVE, verified=verified)
+    async def told_to(self, asker: str, **fields: bool) -> Absent | Elsewhere:
+        asked = question(self.digest, SPAN, Mode.ONLY_IF_HAVE, **fields)
         answer = await self.refusal(self.asking(asked, node=asker))
         assert isinstance(answer, Absent | Elsewhere), answer
         return answer
@@ -55,6 +59,37 @@ class DeputyTests(PeerCase):
             self.members.ranks = ranks
             for asker in ("n1", "n2", "n3"):
                 self.assertEqual(await self.told_to(asker), Absent())
+
+    async def test_the_owner_its_stand_ins_and_other_deputies_are_sent_nowhere(self) -> None:
+        for asker in ("n1", "n2", "owner", "second", "another"):
+            self.assertEqual(await self.told_to(asker), Absent())
+
+    async def test_nor_is_who_acts_as_owner_by_a_view_of_its_own(self) -> None:
+        for asker in ("n1", "n2"):
+            await self.told_to(asker)
+        self.assertEqual(await self.told_to("n3", as_owner=True), Absent())
+
+    async def manifest_told_to(self, asker: str, asked: ManifestQuestion) -> ManifestAnswer:
+        reply = await self.answer(self.asking_manifest(asked, node=asker))
+        return decode_manifest_answer(reply.status, fields_of(reply.headers), reply.body)
+
+    async def test_a_herd_for_a_manifest_or_a_tag_is_brought_together_as_well(self) -> None:
+        manifest = ManifestQuestion(ALPINE, self.digest, Mode.ONLY_IF_HAVE, 6.0, head=False)
+        tag = attrs.evolve(manifest, reference=Tag("latest"), youth=60.0)
+        for asked in (manifest, tag):
+            for asker in ("n1", "n2"):
+                self.assertEqual(await self.manifest_told_to(asker, asked), Absent())
+            self.assertEqual(await self.manifest_told_to("n3", asked), Elsewhere(0.15))
+            self.clock.advance(0.2)
+            answer = await self.manifest_told_to("n3", asked)
+            assert isinstance(answer, Elsewhere)
+            self.assertEqual([peer for peer, _ in answer.peers], ["n1", "n2"])
+
+    async def test_who_takes_a_tag_however_old_is_sent_nowhere(self) -> None:
+        asked = ManifestQuestion(ALPINE, Tag("latest"), Mode.ONLY_IF_HAVE, 6.0, head=True)
+        for asker in ("n1", "n2", "n3"):
+            reply = await self.answer(self.asking_manifest(asked, node=asker), head=True)
+            self.assertEqual(reply.status, 404)
 
     async def test_in_a_cluster_of_512_nobody_is_a_deputy(self) -> None:
         del self.members.peers["n511"]

@@ -129,11 +129,24 @@ class Owner(PeerRegistry):
         if isinstance(question.reference, Digest):
             known = await self._manifests.local(question.reference)
             return None if known is None else _answer(known, question, None)
+        if question.youth is not None:
+            return await self._told(question, question.reference, question.youth)
         for entry in await self._entries.view((question.repository, question.reference)):
             known = await self._manifests.local(Digest.parse(entry.digest))
             if known is not None:
                 return _answer(known, question, entry.age(self._wall()))
         return None
+
+    async def _told(self, question: ManifestQuestion, tag: Tag, youth: float) -> Manifest | None:
+        """Upstream's word that still holds, here and where it is asked for."""
+        entry = await self._entries.told((question.repository, tag))
+        if entry is None or not self._is_fresh(entry) or entry.age(self._wall()) >= youth:
+            return None
+        digest, age = Digest.parse(entry.digest), entry.age(self._wall())
+        if question.head:
+            return Manifest(digest, entry.media_type, entry.size, age, None)
+        known = await self._manifests.local(digest)
+        return None if known is None else _answer(known, question, age)
 
     async def _fetched(self, question: ManifestQuestion) -> ManifestAnswer:
         try:

@@ -35,6 +35,8 @@ def encode_blob(question: BlobQuestion) -> tuple[str, dict[str, str]]:
         pairs["size"] = str(question.size)
     if question.verified:
         pairs["verified"] = "1"
+    if question.as_owner:
+        pairs["owner"] = "1"
     asked = f"bytes={question.span.start}-{question.span.stop - 1}"
     return _target(BLOB, pairs), {"Range": asked}
 
@@ -51,6 +53,7 @@ def decode_blob(target: str, range_header: str | None) -> BlobQuestion:
         seconds=f.seconds(f.required(pairs, "left"), "left"),
         size=None if size is None else f.number(size, "size", f.MOST_TOTAL),
         verified=f.flag(pairs.get("verified"), "verified"),
+        as_owner=f.flag(pairs.get("owner"), "owner"),
     )
 
 
@@ -58,6 +61,10 @@ def encode_manifest(question: ManifestQuestion) -> tuple[str, str]:
     """Method and target of a request."""
     pairs = _asked(question.repository, question.mode, question.seconds)
     pairs["ref"] = str(question.reference)
+    if question.youth is not None:
+        pairs["youth"] = f.millis(question.youth)
+    if question.as_owner:
+        pairs["owner"] = "1"
     return "HEAD" if question.head else "GET", _target(MANIFEST, pairs)
 
 
@@ -69,8 +76,16 @@ def decode_manifest(method: str, target: str) -> ManifestQuestion:
         reference = parse_reference(f.required(pairs, "ref"))
     except Failure:
         raise WireFault("ref is neither a tag nor a digest") from None
-    left = f.seconds(f.required(pairs, "left"), "left")
-    return ManifestQuestion(repository, reference, _mode(pairs), left, head=method == "HEAD")
+    youth = pairs.get("youth")
+    return ManifestQuestion(
+        repository,
+        reference,
+        _mode(pairs),
+        f.seconds(f.required(pairs, "left"), "left"),
+        head=method == "HEAD",
+        youth=None if youth is None else f.seconds(youth, "youth"),
+        as_owner=f.flag(pairs.get("owner"), "owner"),
+    )
 
 
 def _asked(repository: Repository, mode: Mode, seconds: float) -> dict[str, str]:

@@ -24,6 +24,7 @@ class BlobQuestion:
     ``size`` is that of the blob where the asker knows it (from an answer or a
     manifest). ``seconds`` is the time the asker has left. ``verified``: only
     from a copy whose digest was found right (asked after a mismatch).
+    ``as_owner``: the asker is to fetch it itself if nobody has it.
     """
 
     repository: Repository
@@ -33,14 +34,33 @@ class BlobQuestion:
     seconds: float
     size: int | None = None
     verified: bool = False
+    as_owner: bool = False
 
 
 @attrs.frozen
 class ManifestQuestion:
-    """A manifest. ``head``: of a tag, what it means; its bytes are not wanted."""
+    """A manifest. ``head``: of a tag, what it means; its bytes are not wanted.
+
+    ``youth``, for a tag that is only to be told: what upstream said more than so
+    many seconds ago is no answer. None: anything is. ``as_owner``: see BlobQuestion.
+    """
 
     repository: Repository
     reference: Reference
     mode: Mode
     seconds: float
     head: bool
+    youth: float | None = None
+    as_owner: bool = False
+
+    @property
+    def key(self) -> str:
+        """By what the nodes rank for it."""
+        return manifest_key(self.repository, self.reference)
+
+
+def manifest_key(repository: Repository, reference: Reference) -> str:
+    """By what the nodes rank for a manifest, or for what a tag means."""
+    if isinstance(reference, Digest):
+        return str(reference)
+    return f"{repository.namespace}/{repository.name}:{reference}"

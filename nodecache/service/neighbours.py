@@ -75,9 +75,8 @@ class Neighbours:
             self.peers, around.reactor, self.observe, self._put_aside, settings.timeouts
         )
         self.admission = Admission(settings.limits)
-        self._duties = Duties()
-        self._asking = Asking()
-        self._offline = settings.offline
+        self._duties, self._asking = Duties(), Asking()
+        self._offline, self._tag_ttl = settings.offline, settings.tag_ttl
         self._sizes: Callable[[Digest], int | None] | None = None
         self.upstreams = SharedUpstreams(
             upstreams,
@@ -130,6 +129,7 @@ class Neighbours:
             timeouts=self._settings.timeouts,
             offline=lambda: self._offline,
             size_of=self._size_of,
+            tag_ttl=lambda: self._tag_ttl,
         )
 
     def observe(self, event: Event) -> None:
@@ -210,9 +210,9 @@ class Neighbours:
         """Those that may be asked now."""
         return self.peers.view().peers
 
-    def set_offline(self, *, offline: bool) -> None:
-        """Whether upstream may be asked."""
-        self._offline = offline
+    def reload(self, settings: Settings) -> None:
+        """Whether upstream may be asked, and for how long its word on a tag holds."""
+        self._offline, self._tag_ttl = settings.offline, settings.tag_ttl
 
     def status(self) -> dict[str, Any]:
         """Who this node is, for its peers."""

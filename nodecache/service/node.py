@@ -234,7 +234,7 @@ class Node:
         self._cache.policy = policy_of(self.settings)
         self._upstreams.set_offline(offline=self.settings.offline)
         if self._neighbours is not None:
-            self._neighbours.set_offline(offline=self.settings.offline)
+            self._neighbours.reload(self.settings)
         cap, floor = room_of(self.settings)
         self._store.set_limits(cap, floor)
         self._observe(Reloaded(changed=", ".join(found.live), ignored=", ".join(found.restart)))

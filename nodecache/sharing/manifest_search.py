@@ -1,8 +1,9 @@
 """Asking the peers that rank for a manifest or a tag, before upstream is asked.
 
 A tag's meaning is upstream's word: it is asked of the owner, who may ask
-upstream for us, and never of those who only might have heard it once. The
-bytes of a digest are anybody's to give.
+upstream for us, and never of those who only might have heard it once. In a
+cluster so big that few come to the owner, those who did may tell it on, as long
+as it holds. The bytes of a digest are anybody's to give.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from twisted.internet.task import deferLater
 from nodecache.failures import PeerFailure, PeerKind
 from nodecache.membership import Peer
 from nodecache.peerwire.answers import Absent, Manifest, Refusal
-from nodecache.peerwire.questions import ManifestQuestion, Mode
+from nodecache.peerwire.questions import ManifestQuestion, Mode, manifest_key
 from nodecache.reference import Digest, Reference, Repository, Tag
+from nodecache.sharing.deputy import deputy_in
 from nodecache.sharing.manifest_answers import PeerManifest, ToldByPeer, judge
 from nodecache.sharing.manifest_walk import Recent
 from nodecache.sharing.ports import View
@@ -36,12 +38,19 @@ class Wanted:
     @property
     def key(self) -> str:
         """By what the peers rank."""
-        if isinstance(self.reference, Digest):
-            return str(self.reference)
-        return f"{self.repository.namespace}/{self.repository.name}:{self.reference}"
+        return manifest_key(self.repository, self.reference)
 
-    def question(self, mode: Mode, seconds: float) -> ManifestQuestion:
-        return ManifestQuestion(self.repository, self.reference, mode, seconds, self.head)
+    def question(
+        self,
+        mode: Mode,
+        seconds: float,
+        *,
+        youth: float | None = None,
+        as_owner: bool = False,
+    ) -> ManifestQuestion:
+        return ManifestQuestion(
+            self.repository, self.reference, mode, seconds, self.head, youth, as_owner
+        )
 
 
 class PeerManifests:
@@ -57,6 +66,7 @@ class PeerManifests:
         # Asking upstream must fit into the time of an answer after it.
         budget = SearchBudget.of(tools.timeouts, tools.limits)
         self._budget = attrs.evolve(budget, longest=budget.seconds)
+        self._tag_ttl = tools.tag_ttl
 
     def reach(self, namespace: str) -> bool:
         """Whether a peer had an answer of that upstream a short while ago."""
@@ -83,6 +93,9 @@ class PeerManifests:
             started=self._clock.seconds(),
             budget=self._budget,
         )
+        deputy = deputy_in(view, wanted.key)
+        if deputy is not None:
+            search.offer(deputy.peer, deputy.patience)
         return await self._go_through(search, wanted, view)
 
     async def _go_through(self, search: Search, wanted: Wanted, view: View) -> PeerManifest | None:
@@ -104,7 +117,7 @@ class PeerManifests:
         self, search: Search, ask: Ask, wanted: Wanted, view: View
     ) -> PeerManifest | None:
         try:
-            answer = await self._answer(ask, wanted, view)
+            answer = await self._answer(search, ask, wanted, view)
         except PeerFailure as failure:
             search.failed(ask.peer, failure, self._clock.seconds())
             return None
@@ -113,13 +126,23 @@ class PeerManifests:
         search.answered(ask.peer, answer, self._clock.seconds())
         return None
 
-    async def _answer(self, ask: Ask, wanted: Wanted, view: View) -> PeerManifest | Refusal:
+    async def _answer(
+        self, search: Search, ask: Ask, wanted: Wanted, view: View
+    ) -> PeerManifest | Refusal:
         peer = view.get(ask.peer)
         if peer is None and ask.address is not None:
             peer = Peer(ask.peer, (ask.address,))
-        if peer is None or (ask.mode is Mode.ONLY_IF_HAVE and isinstance(wanted.reference, Tag)):
+        youth = None
+        if ask.mode is Mode.ONLY_IF_HAVE and isinstance(wanted.reference, Tag):
+            # Whom the owner told it: as long as that holds, it is upstream's word.
+            youth = self._tag_ttl() if search.is_told_of(ask.peer) else 0.0
+        if peer is None or youth == 0.0:
             return Absent()
-        return await self.one(peer, wanted.question(ask.mode, self._budget.longest), ask.silence)
+        longest, as_owner = self._budget.longest, search.as_owner
+        question = wanted.question(ask.mode, longest, youth=youth, as_owner=as_owner)
+        answer = await self.one(peer, question, ask.silence)
+        too_old = youth is not None and isinstance(answer, PeerManifest) and answer.age >= youth
+        return Absent() if too_old else answer
 
     async def one(
         self, peer: Peer, question: ManifestQuestion, silence: float | None = None

@@ -23,22 +23,14 @@ from nodecache.peerwire.answers import (
 from nodecache.peerwire.questions import BlobQuestion, Mode
 from nodecache.reference import Digest, Repository
 from nodecache.seams import BlobBody
+from nodecache.sharing.deputy import deputy_in
 from nodecache.sharing.duties import Leave
 from nodecache.sharing.findings import Findings
 from nodecache.sharing.ports import PeerBody
 from nodecache.sharing.primed import PrimedBody
 from nodecache.sharing.tools import Tools
 from nodecache.sharing.watched import WatchedBody
-from nodecache.sourcing import (
-    Ask,
-    Pause,
-    Refused,
-    Search,
-    Upstream,
-    deputy_of,
-    has_deputies,
-    ranks_of,
-)
+from nodecache.sourcing import Ask, Pause, Refused, Search, Upstream
 
 
 @attrs.frozen
@@ -102,14 +94,10 @@ class Questions:
 
     def _offer_deputy(self, search: Search, quest: Quest) -> None:
         """Where there are so many nodes that not all shall ask the owner of the lane."""
-        view = self._tools.cluster.view()
-        nodes = len(view.peers) + 1
-        if has_deputies(nodes):
-            key = f"{self._digest}/{self._findings.lane(quest.segment, self.size)}"
-            ranked = [peer.id for peer in view.rank(key, ranks_of(nodes))]
-            deputy = deputy_of(ranked, view.me.id, key)
-            if deputy is not None:
-                search.offer(deputy.peer, deputy.patience)
+        key = f"{self._digest}/{self._findings.lane(quest.segment, self.size)}"
+        deputy = deputy_in(self._tools.cluster.view(), key)
+        if deputy is not None:
+            search.offer(deputy.peer, deputy.patience)
 
     async def has(self, quest: Quest, peer: Peer) -> bool:
         """Whether ``peer`` has bytes of the span. One that fails has none."""

@@ -19,6 +19,10 @@ def _unknown(_: Digest) -> int | None:
     return None
 
 
+def _a_minute() -> float:
+    return 60.0
+
+
 def _never() -> bool:
     return False
 
@@ -28,7 +32,8 @@ class Tools:
     """One of each for the node.
 
     ``offline``: whether upstream may not be asked, by anybody. ``size_of``:
-    bytes of a blob, as a manifest names them; None where none does.
+    bytes of a blob, as a manifest names them; None where none does. ``tag_ttl``:
+    seconds for which upstream's word on a tag holds.
     """
 
     cluster: Cluster
@@ -41,3 +46,4 @@ class Tools:
     timeouts: Timeouts
     offline: Callable[[], bool] = _never
     size_of: Callable[[Digest], int | None] = _unknown
+    tag_ttl: Callable[[], float] = _a_minute

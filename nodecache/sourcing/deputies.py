@@ -17,7 +17,7 @@ from typing import Final
 import attrs
 
 from nodecache.rendezvous import hash64
-from nodecache.sourcing.search import RANKED
+from nodecache.sourcing.candidates import RANKED
 
 #: An owner hears of so many nodes itself: 512 questions at once cost it 0.3 s.
 ALONE: Final = 512

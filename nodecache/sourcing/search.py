@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -19,16 +18,17 @@ from nodecache.peerwire.answers import (
     UpstreamBroken,
 )
 from nodecache.peerwire.questions import Mode
+from nodecache.sourcing.candidates import (
+    RANKED,
+    Candidate,
+    Why,
+    asked_by_an_owner,
+    asked_by_others,
+)
 from nodecache.sourcing.steps import Ask, Pause, Refused, SearchBudget, Step, Upstream
-
-#: An owner and its two stand-ins.
-RANKED: Final = 3
 
 #: The part of the silence that is left which one peer may take, so that the next is asked as well.
 _SHARE: Final = 2 / 3
-
-#: So many holders are asked before the owner.
-LIKELY: Final = 3
 
 #: Seconds. So long a deputy that asks to come again is left alone at most.
 _LONGEST_PAUSE: Final = 0.5
@@ -37,23 +37,6 @@ _LONGEST_PAUSE: Final = 0.5
 _ENOUGH: Final = 0.9
 
 _SILENT: Final = frozenset({PeerKind.TIMEOUT, PeerKind.REFUSED})
-
-
-class _Why(enum.Enum):
-    """Why a peer is asked."""
-
-    HOLDER = enum.auto()  # it is likely to have it
-    RANK = enum.auto()  # it is the owner or a stand-in
-    REFERRAL = enum.auto()  # another peer named it
-    DEPUTY = enum.auto()  # it knows who has been sent to the owner already
-
-
-@attrs.frozen
-class _Candidate:
-    peer: str
-    mode: Mode
-    why: _Why
-    address: Address | None = None
 
 
 class Search:
@@ -88,15 +71,16 @@ class Search:
         self._deadline = started + budget.seconds
         self._longest = started + budget.longest
         first = list(ranked[:RANKED])
-        self._as_owner = as_owner or first[:1] == [me]
+        #: Whether nobody is made to fetch it by this search.
+        self.as_owner = as_owner or first[:1] == [me]
         self._line = deque(
-            self._asked_by_an_owner(first, holders, asked_stand_ins=asked_stand_ins)
-            if self._as_owner
-            else self._asked_by_others(first, holders)
+            asked_by_an_owner(first, me, holders, asked_stand_ins=asked_stand_ins)
+            if self.as_owner
+            else asked_by_others(first, me, holders)
         )
-        self._referrals: deque[_Candidate] = deque()
-        self._asking: tuple[_Candidate, float] | None = None
-        self._again: tuple[_Candidate, float] | None = None
+        self._referrals: deque[Candidate] = deque()
+        self._asking: tuple[Candidate, float] | None = None
+        self._again: tuple[Candidate, float] | None = None
         self._pause: float | None = None
         self._end: Upstream | Refused | None = None
         self._gone: set[str] = {me}
@@ -110,29 +94,7 @@ class Search:
         self.questions = 0
         #: Peers that were named in referrals.
         self.referred: dict[str, Address] = {}
-
-    def _asked_by_an_owner(
-        self, first: list[str], holders: Sequence[str], *, asked_stand_ins: bool
-    ) -> list[_Candidate]:
-        place = first.index(self._me) if self._me in first else RANKED
-        ranks = first[:place] if asked_stand_ins else first
-        return [
-            *(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.HOLDER) for peer in holders),
-            *(
-                _Candidate(peer, Mode.ONLY_IF_HAVE, _Why.RANK)
-                for peer in ranks
-                if peer != self._me and peer not in holders
-            ),
-        ]
-
-    def _asked_by_others(self, first: list[str], holders: Sequence[str]) -> list[_Candidate]:
-        place = first.index(self._me) if self._me in first else RANKED
-        likely = [peer for peer in holders if peer not in first and peer != self._me][:LIKELY]
-        return [
-            *(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.HOLDER) for peer in likely),
-            *(_Candidate(peer, Mode.MAY_FETCH, _Why.RANK) for peer in first[:place]),
-            *(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.RANK) for peer in first[place + 1 :]),
-        ]
+        self._deputy: str | None = None
 
     def offer(self, peer: str, patience: float) -> None:
         """Before the first step: ask ``peer`` before those that rank, as their deputy.
@@ -140,19 +102,24 @@ class Search:
         While it names others, or asks to come again, it is followed, for
         ``patience`` seconds. An owner asks no deputy.
         """
-        if self._as_owner:
+        if self.as_owner:
             return
         others = [each for each in self._line if each.peer != peer]
-        place = next((n for n, each in enumerate(others) if each.why is _Why.RANK), 0)
-        others.insert(place, _Candidate(peer, Mode.ONLY_IF_HAVE, _Why.DEPUTY))
+        place = next((n for n, each in enumerate(others) if each.why is Why.RANK), 0)
+        others.insert(place, Candidate(peer, Mode.ONLY_IF_HAVE, Why.DEPUTY))
+        self._deputy = peer
         self._line = deque(others)
         self._follow_until = self._started + patience
 
     @property
     def asked_stand_ins(self) -> bool:
         """As an owner: all who rank have been asked whether they have it."""
-        waiting = {each.peer for each in self._line if each.why is _Why.RANK}
-        return self._as_owner and not waiting
+        waiting = {each.peer for each in self._line if each.why is Why.RANK}
+        return self.as_owner and not waiting
+
+    def is_told_of(self, peer: str) -> bool:
+        """Whether it is the deputy, or was named by somebody."""
+        return peer == self._deputy or peer in self.referred
 
     # What is next
 
@@ -186,7 +153,7 @@ class Search:
         left = min(self._deadline, self._longest) - now
         return Pause(min(max(pause, self._budget.pause), left))
 
-    def _referral(self) -> _Candidate | None:
+    def _referral(self) -> Candidate | None:
         while self._referrals and self._in_a_row < self._budget.referrals:
             candidate = self._referrals.popleft()
             if candidate.peer not in self._gone and candidate.peer not in self._round:
@@ -195,7 +162,7 @@ class Search:
         self._referrals.clear()
         return None
 
-    def _in_line(self) -> _Candidate | None:
+    def _in_line(self) -> Candidate | None:
         while self._line:
             candidate = self._line.popleft()
             if candidate.peer not in self._gone | self._lacking:
@@ -204,7 +171,7 @@ class Search:
                 return candidate
         return None
 
-    def _ask(self, candidate: _Candidate, now: float) -> Ask:
+    def _ask(self, candidate: Candidate, now: float) -> Ask:
         self._round.add(candidate.peer)
         self._asking = candidate, now
         self.questions += 1
@@ -219,7 +186,7 @@ class Search:
         self._again = None
         self._begin_round(candidate)
 
-    def _begin_round(self, candidate: _Candidate) -> None:
+    def _begin_round(self, candidate: Candidate) -> None:
         self._round.clear()
         self._in_a_row = 0
         self._line.appendleft(candidate)
@@ -255,7 +222,7 @@ class Search:
             self._silence += max(0.0, now - self._asking[1])
         self._taken(peer)
 
-    def _taken(self, peer: str) -> _Candidate | None:
+    def _taken(self, peer: str) -> Candidate | None:
         if self._asking is None or self._asking[0].peer != peer:
             return None
         candidate, _ = self._asking
@@ -268,7 +235,7 @@ class Search:
         """It is in the cluster, or will be: waiting is better than fetching it once more."""
         self._deadline = max(self._deadline, now + self._budget.seconds)
 
-    def _go_elsewhere(self, candidate: _Candidate, refusal: Elsewhere, now: float) -> None:
+    def _go_elsewhere(self, candidate: Candidate, refusal: Elsewhere, now: float) -> None:
         """Its referrals come next, in its order; then it is asked again itself."""
         named = [(peer, address) for peer, address in refusal.peers if peer not in self._gone]
         if named:
@@ -276,24 +243,24 @@ class Search:
         self.referred.update(named)
         self._lacking.difference_update(peer for peer, _ in named)
         for peer, address in reversed(named):
-            self._referrals.appendleft(_Candidate(peer, Mode.ONLY_IF_HAVE, _Why.REFERRAL, address))
+            self._referrals.appendleft(Candidate(peer, Mode.ONLY_IF_HAVE, Why.REFERRAL, address))
         if refusal.leaving:
             self._gone.add(candidate.peer)
-        elif candidate.why is _Why.DEPUTY:
+        elif candidate.why is Why.DEPUTY:
             self._follow(candidate, refusal.retry, now)
         elif self._comes_back(candidate):
             self._again = candidate, refusal.retry
 
-    def _follow(self, deputy: _Candidate, retry: float, now: float) -> None:
+    def _follow(self, deputy: Candidate, retry: float, now: float) -> None:
         """Each time the pause is twice as long, up to a bound."""
         if now < self._follow_until:
             self._follow_pause = min(max(retry, 2 * self._follow_pause), max(retry, _LONGEST_PAUSE))
             self._again = deputy, self._follow_pause
 
-    def _comes_back(self, candidate: _Candidate) -> bool:
-        return candidate.why is _Why.RANK or (self._as_owner and candidate.why is _Why.HOLDER)
+    def _comes_back(self, candidate: Candidate) -> bool:
+        return candidate.why is Why.RANK or (self.as_owner and candidate.why is Why.HOLDER)
 
-    def _gone_unless_referred(self, candidate: _Candidate) -> None:
+    def _gone_unless_referred(self, candidate: Candidate) -> None:
         """One that is just getting it may be named later, and have it then."""
-        if candidate.why is not _Why.REFERRAL:
+        if candidate.why is not Why.REFERRAL:
             self._lacking.add(candidate.peer)

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from nodecache.limits import Timeouts
 from nodecache.membership import Address
-from nodecache.peerwire.answers import Elsewhere, Fetching, ManifestAnswer
+from nodecache.peerwire.answers import Absent, Elsewhere, Fetching, ManifestAnswer
 from nodecache.peerwire.codec import (
     BLOB,
     HELLO,
@@ -143,6 +143,8 @@ class Desk:
             answer: ManifestAnswer = Elsewhere(LATER, leaving=True)
         else:
             answer = await self._find_manifest(asked, question.asker)
+        if isinstance(answer, Absent) and _may_introduce(asked):
+            answer = self._lending.introduced(f"manifest/{asked.key}", asked.key, question.asker)
         exchange.answers(answer)
         return encode_answer(answer)
 
@@ -184,6 +186,12 @@ class Desk:
         answer = answer_wish(self._warm, question.body, question.asker)
         exchange.outcome = "hit"
         return answer
+
+
+def _may_introduce(asked: ManifestQuestion) -> bool:
+    """Whether it is one of a herd's, and not of one who looks for what is left anywhere."""
+    herd = asked.youth is not None or not isinstance(asked.reference, Tag)
+    return asked.mode is Mode.ONLY_IF_HAVE and herd and not asked.as_owner
 
 
 def _where(hello: Hello, host: str) -> Address | None:

@@ -21,7 +21,7 @@ from nodecache.peerwire.questions import BlobQuestion, Mode
 from nodecache.results import Loan, PeerRegistry
 from nodecache.seams import Observe
 from nodecache.segments import lane_of, segment_of
-from nodecache.sourcing import RANKED, has_deputies, ranks_of
+from nodecache.web.peer_deputies import introduces
 from nodecache.web.peer_line import Line, Pass
 from nodecache.web.peer_ports import Lent, Members
 from nodecache.web.peer_searches import Searches
@@ -92,21 +92,16 @@ class Lending:
 
     def _introduced(self, question: BlobQuestion, asker: str) -> Absent | Elsewhere:
         """It is not here: in a big cluster a lane's deputy brings together who wants it."""
-        if question.verified or not self._is_deputy(question):
+        if question.verified or question.as_owner:
             return Absent()
-        referred = self._line.introduce(segment_key(question), asker)
-        return Absent() if referred is None else self.elsewhere(referred)
+        return self.introduced(segment_key(question), _lane_key(question), asker)
 
-    def _is_deputy(self, question: BlobQuestion) -> bool:
-        view = self._members.view(self._clock.seconds())
-        nodes = len(view.peers) + 1
-        if not has_deputies(nodes):
-            return False
-        lane = (
-            0 if question.size is None else lane_of(segment_of(question.span.start), question.size)
-        )
-        ranked = view.rank(f"{question.digest}/{lane}", ranks_of(nodes))
-        return any(peer.id == view.me.id for peer in ranked[RANKED:])
+    def introduced(self, key: str, ranked_by: str, asker: str) -> Absent | Elsewhere:
+        """``key`` is not here; who wants it is brought together by deputies for ``ranked_by``."""
+        if not introduces(self._members.view(self._clock.seconds()), ranked_by, asker):
+            return Absent()
+        referred = self._line.introduce(key, asker)
+        return Absent() if referred is None else self.elsewhere(referred)
 
     async def _send(
         self, found: Loan | Refusal, question: BlobQuestion, asker: str, until: float
@@ -164,6 +159,12 @@ class Lending:
     def stop(self) -> None:
         """Nobody is answered any more."""
         self._searches.stop()
+
+
+def _lane_key(question: BlobQuestion) -> str:
+    """What the nodes rank by for it."""
+    segment, size = segment_of(question.span.start), question.size
+    return f"{question.digest}/{0 if size is None else lane_of(segment, size)}"
 
 
 def _name(question: BlobQuestion, asker: str) -> Hashable:
