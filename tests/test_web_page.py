@@ -18,13 +18,15 @@ from nodecache import events
 from nodecache.limits import Limits, Timeouts
 from nodecache.membership import Address
 from nodecache.metrics import Metrics
-from nodecache.watching import Flow, Series, Transfer, Watch, Window, documents
+from nodecache.watching import Flow, Reports, Series, Transfer, Watch, Window, documents
 from nodecache.web import admin_site
 from nodecache.web.api import BytesByRole, PeerRow, PeersSeenHere, PeerState, peers_view
 from nodecache.web.page import plot, units
 from nodecache.web.page.facts import facts
 from nodecache.web.page.markup import Html, tag, text
-from nodecache.web.page.peers import DRAWN, LISTED, neighbours
+from nodecache.web.page.peers import BLAMED, LISTED
+from nodecache.web.page.peers_map import BETWEEN, DRAWN
+from nodecache.web.page.peers_seen import neighbours
 from nodecache.web.page.site import HEADERS, policy, read_assets, status_page, wants_html
 from nodecache.web.page.whole import Documents, live, page
 from tests.loopback import WALL, LoopbackCase
@@ -78,10 +80,26 @@ def seen(*rows: PeerRow, **fields: Any) -> PeersSeenHere:
     return PeersSeenHere(**{**common, **fields})
 
 
+def cluster_feeds(*edges: tuple[str, str, int, float], **reports: float | None) -> dict[str, Any]:
+    """``reports`` are ages; one of more than a minute is old, and so is none at all."""
+    return {
+        "lately_seconds": 300.0,
+        "edges": [
+            {"from": giver, "to": taker, "bytes": count, "report_seconds": age}
+            for giver, taker, count, age in edges
+        ],
+        "reports": [
+            {"peer": name, "seconds": age, "old": age is None or age > 60}
+            for name, age in reports.items()
+        ],
+    }
+
+
 def made(
     *found: events.Event,
     transfers: tuple[Transfer, ...] = (),
     peers: PeersSeenHere | None = None,
+    feeds: dict[str, Any] | None = None,
     window: Window = Window.HOUR,
     **around: Any,
 ) -> Documents:
@@ -94,6 +112,7 @@ def made(
         transfers=documents.transfers(transfers, 1),
         errors=documents.errors(watch, 5000.0, START),
         peers=None if peers is None else peers_view(peers),
+        feeds=None if peers is None else feeds or documents.cluster(Reports(), (), START),
     )
 
 
@@ -228,6 +247,7 @@ def everything() -> Documents:
         pull(),
         transfers=(transfer(), transfer(status="asking", total=None, present=0, spans=())),
         peers=seen(*rows),
+        feeds=cluster_feeds(("node-2", "node-3", 10**8, 1.0), **{"node-2": 1.0, "node-3": None}),
     )
 
 
@@ -246,7 +266,8 @@ def hostile() -> Documents:
     return made(
         *events_,
         transfers=(transfer(digest=HOSTILE, images=(HOSTILE,), from_peers=((HOSTILE, 9),)),),
-        peers=seen(peer(HOSTILE, zone=HOSTILE, release=HOSTILE), id=HOSTILE),
+        peers=seen(peer(HOSTILE, zone=HOSTILE, release=HOSTILE), peer("b"), id=HOSTILE),
+        feeds=cluster_feeds((HOSTILE, "b", 5, 1.0), **{HOSTILE: None}),
         node_id=HOSTILE,
         problem=HOSTILE,
     )
@@ -385,7 +406,8 @@ def test_those_that_feed_come_first_then_those_that_fail() -> None:
         peers=seen(peer("a"), peer("b", PeerState.ASIDE), peer("c")),
     )
     assert found.peers is not None
-    order = [each.row["id"] for each in neighbours(found.peers, found.status)]
+    assert found.feeds is not None
+    order = [each.row["id"] for each in neighbours(found.peers, found.status, found.feeds)]
     assert order == ["c", "b", "a"]
 
 
@@ -411,6 +433,58 @@ def test_a_big_cluster_is_drawn_in_part_and_counted_in_full() -> None:
     assert "5,000 of 5,000 peers are asked" in words
     assert f"And {5000 - LISTED:,} more." in words
     assert len(markup) < 150_000
+
+
+def test_lines_show_who_fed_whom_among_the_others() -> None:
+    markup = drawn(
+        peers=seen(peer("b"), peer("c"), peer("d")),
+        feeds=cluster_feeds(
+            ("b", "c", 10**9, 1.0), ("c", "d", 10**6, 100.0), ("node-1", "b", 5, 1.0), b=1.0, c=2.0
+        ),
+    )
+    assert markup.count('class="flow between"') == 1
+    assert markup.count('class="flow between old"') == 1
+    outline = Outline(markup).text.replace(units.GLUE, " ")
+    assert "b gave c 954 MiB in 5 min" in outline
+    assert "c gave d 977 KiB in 5 min, as told 1 min ago" in outline
+    assert "Between others: what 2 of 2 say of the last 5 min." in outline
+    assert "Who fed whom in the last 5 min" in outline
+    assert "node-1 b 5 B 1 s ago" in outline, "the table has this node's own as well"
+    assert "fed another, 5 min" in outline
+
+
+def test_peers_whose_report_is_old_are_named() -> None:
+    ages: dict[str, float | None] = {"b": 1.0, "c": 400.0, "d": None}
+    rows = [peer(name) for name in ages]
+    words = Outline(drawn(peers=seen(*rows), feeds=cluster_feeds(**ages))).text
+    words = words.replace(units.GLUE, " ")
+    assert "what 1 of 3 say of the last 5 min." in words
+    assert "c has not said whom it feeds for 6 min." in words
+    assert "d does not say whom it feeds." in words
+    assert "b has not" not in words
+
+
+def test_many_with_old_reports_are_counted() -> None:
+    ages = {f"n{number}": 400.0 for number in range(20)}
+    rows = [peer(name) for name in ages]
+    words = Outline(drawn(peers=seen(*rows), feeds=cluster_feeds(**ages))).text
+    assert words.count("has not said whom it feeds") == BLAMED
+    assert f"And {20 - BLAMED} more do not." in words.replace(units.GLUE, " ")
+
+
+def test_who_feeds_others_is_drawn_first_of_a_big_cluster() -> None:
+    rows = [peer(f"n{number:03}") for number in range(100)]
+    feeds = cluster_feeds(("n098", "n099", 10**9, 1.0), ("gone", "n099", 10**9, 1.0))
+    markup = drawn(peers=seen(*rows), feeds=feeds)
+    assert markup.count('class="flow between"') == 1, "of those that are there"
+    assert "n098: asked" in Outline(markup).text
+
+
+def test_lines_are_bounded() -> None:
+    names = [f"n{number:02}" for number in range(30)]
+    edges = [(a, b, 1000, 1.0) for a in names for b in names if a != b]
+    markup = drawn(peers=seen(*map(peer, names)), feeds=cluster_feeds(*edges))
+    assert markup.count('class="flow between"') == BETWEEN
 
 
 def test_states_are_told_apart_by_shape_and_word() -> None:
@@ -563,6 +637,9 @@ class PageTests(LoopbackCase):
 
     def errors(self) -> dict[str, Any]:
         return everything().errors
+
+    def feeds(self) -> dict[str, Any] | None:
+        return everything().feeds
 
     async def test_a_browser_gets_the_page_and_curl_gets_text(self) -> None:
         html = await self.ask("/", Accept="text/html,*/*;q=0.8")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.task import deferLater
+
 from nodecache.config import SizeSetting
-from nodecache.events import PullFinished
+from nodecache.events import PeerAsked, PullFinished
 from nodecache.limits import SEGMENT
 from tests.cluster_case import ClusterCase, Member
 from tests.fakes_client import fetch, until
@@ -159,3 +161,52 @@ class StatusOfPeersTests(ClusterCase):
         self.assertEqual((taker["peers"]["known"], taker["peers"]["live"]), (1, 1))
         self.assertGreater(taker["bytes_by_source"]["peers"], 0)
         self.assertEqual(giver["sent_to_peers_bytes"], sum(given.values()))
+
+    async def test_who_feeds_whom_among_the_others(self) -> None:
+        """A node is told by two others which of them fed the other, once somebody looks there."""
+        image = self.hub.add_image(APP, "1", [b"y" * 3_000_000])
+        first, second, _ = await self.cluster(3)
+        await first.pull(image, "1")
+        await second.pull(image, "1")
+        giver, taker, other = await self.fed()
+        self.assertEqual(self.asked_by(other), set(), "nobody looked")
+
+        async def told() -> bool:
+            edges = (await self.read(other, "feeds"))["edges"]
+            return any((edge["from"], edge["to"]) == (giver.id, taker.id) for edge in edges)
+
+        while not await told():
+            await deferLater(reactor, 0.05)
+        self.assertEqual(self.asked_by(other), {giver.id, taker.id})
+        found = await self.read(other, "feeds")
+        self.assertEqual({each["peer"] for each in found["reports"]}, {giver.id, taker.id})
+        self.assertFalse(any(each["old"] for each in found["reports"]))
+
+    async def fed(self) -> tuple[Member, Member, Member]:
+        """One that fed another, that other, and the third of three."""
+        by_id = {member.id: member for member in self.members}
+        for taker in self.members:
+            for feed in (await self.read(taker, "status"))["feeds"]:
+                if feed["received_bytes"]:
+                    [other] = by_id.keys() - {taker.id, feed["peer"]}
+                    return by_id[feed["peer"]], taker, by_id[other]
+        raise AssertionError("nobody fed anybody")
+
+    def asked_by(self, member: Member) -> set[str]:
+        """Whom it asked for their status."""
+        return {told.peer for told in member.told(PeerAsked) if told.what == "status"}
+
+    async def test_a_peer_that_is_gone_says_nothing_and_breaks_nothing(self) -> None:
+        first, second = await self.cluster(2)
+        await second.stop()
+        for _ in range(3):
+            found = await self.read(first, "feeds")
+            self.assertEqual(found["edges"], [])
+
+
+class StatusAloneTests(NodeCase):
+    async def test_a_node_without_peers_has_no_feeds_of_a_cluster(self) -> None:
+        await self.start()
+        got = await fetch(reactor, f"http://127.0.0.1:{self.node.admin_port}/api/v1/feeds")
+        self.assertEqual(got.status, 404)
+        self.assertEqual(set(json.loads(got.body)), {"problem", "next"})

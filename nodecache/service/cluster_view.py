@@ -13,6 +13,7 @@ from nodecache.limits import Timeouts
 from nodecache.membership import Peer
 from nodecache.service.neighbours import Neighbours
 from nodecache.singleflight import SingleFlight
+from nodecache.watching import report
 from nodecache.web.api import PeerRow, PeerState
 
 #: Peers that are asked at a time.
@@ -40,6 +41,7 @@ def summary(status: Mapping[str, Any]) -> dict[str, Any]:
             each["namespace"] for each in status["upstreams"] if each["up"] is False
         ],
         "peers_aside": 0 if status["peers"] is None else status["peers"]["aside"],
+        **report(status["feeds"]),
     }
 
 

@@ -13,6 +13,7 @@ from nodecache.config import Settings, UpstreamSettings
 from nodecache.events import Event, FillFinished
 from nodecache.fill import Fills
 from nodecache.inflight import Flight
+from nodecache.service.cluster_feeds import ClusterFeeds
 from nodecache.service.neighbours import Neighbours
 from nodecache.service.surroundings import Surroundings
 from nodecache.store import Store
@@ -68,6 +69,7 @@ class NodeWatch:
     _store: Store
     _fills: Fills
     _near: Neighbours | None
+    _cluster: ClusterFeeds | None = None
 
     def __init__(self, around: Surroundings, settings: Settings) -> None:
         self.around = attrs.evolve(around, observe=self.observe)
@@ -81,6 +83,8 @@ class NodeWatch:
     def over(self, node: Looked, store: Store, fills: Fills, near: Neighbours | None) -> Self:
         """Look at these from now on."""
         self._node, self._store, self._fills, self._near = node, store, fills, near
+        if near is not None:
+            self._cluster = ClusterFeeds(near, self._clock, self._own_feeds)
         return self
 
     def observe(self, event: Event) -> None:
@@ -115,7 +119,14 @@ class NodeWatch:
     def errors(self) -> dict[str, Any]:
         return documents.errors(self._watch, self._wall(), self._clock.seconds())
 
+    def feeds(self) -> dict[str, Any] | None:
+        """Looking makes this node ask its peers."""
+        return None if self._cluster is None else self._cluster.document()
+
     # What is seen now.
+
+    def _own_feeds(self) -> list[dict[str, Any]]:
+        return documents.feeds(self._watch, self._clock.seconds())
 
     def _now(self) -> Now:
         node = self._node

@@ -7,6 +7,7 @@ looked at when somebody asks, ``documents`` puts the two together.
 
 from nodecache.watching.facts import CacheNow, Now, PeersNow, Transfer
 from nodecache.watching.history import Flow, Series, Window
+from nodecache.watching.reports import Reports, report
 from nodecache.watching.speed import Speeds
 from nodecache.watching.upstreams import Place
 from nodecache.watching.watch import Watch
@@ -17,9 +18,11 @@ __all__ = [
     "Now",
     "PeersNow",
     "Place",
+    "Reports",
     "Series",
     "Speeds",
     "Transfer",
     "Watch",
     "Window",
+    "report",
 ]

@@ -13,10 +13,11 @@ from typing import Any, Final
 import attrs
 
 from nodecache.watching.facts import Now, Transfer
-from nodecache.watching.feeds import Feed
+from nodecache.watching.feeds import LATELY, Feed
 from nodecache.watching.health import health
 from nodecache.watching.history import SERVED, Flow, Series, Window
 from nodecache.watching.images import ImageSeen
+from nodecache.watching.reports import Edge, Reports
 from nodecache.watching.troubles import TroubleSeen
 from nodecache.watching.upstreams import UpstreamSeen
 from nodecache.watching.watch import Watch
@@ -24,6 +25,7 @@ from nodecache.watching.watch import Watch
 #: How many of each a document names.
 IMAGES: Final = 10
 FEEDS: Final = 64
+EDGES: Final = 500
 ERRORS_IN_STATUS: Final = 10
 
 Document = dict[str, Any]
@@ -57,7 +59,7 @@ def status(watch: Watch, around: Now, now: float) -> Document:
         "peers": None if around.peers is None else attrs.asdict(around.peers),
         "in_flight": around.in_flight,
         "sending": around.sending,
-        "feeds": [_feed(feed) for feed in watch.feeds.seen(now)[:FEEDS]],
+        "feeds": feeds(watch, now),
         "hottest": [_image(image) for image in watch.images.hottest(now, IMAGES)],
         "biggest": [_image(image) for image in watch.images.biggest(now, IMAGES)],
         "errors": [_trouble(each, around.at) for each in troubles[:ERRORS_IN_STATUS]],
@@ -109,7 +111,42 @@ def _feed(feed: Feed) -> Document:
         "sent_bytes": feed.sent,
         "received_bytes_per_second": round(feed.received_rate),
         "sent_bytes_per_second": round(feed.sent_rate),
+        "received_lately_bytes": feed.received_lately,
+        "sent_lately_bytes": feed.sent_lately,
         "idle_seconds": _rounded(feed.idle_seconds),
+    }
+
+
+def feeds(watch: Watch, now: float) -> list[Document]:
+    """Of this node alone, as in ``status``."""
+    return [_feed(feed) for feed in watch.feeds.seen(now)[:FEEDS]]
+
+
+def cluster(reports: Reports, peers: Sequence[str], now: float) -> Document:
+    """Who fed whom of late in the whole cluster, as far as nodes told this one.
+
+    ``peers`` are those that are asked for it.
+    """
+    return {
+        "lately_seconds": LATELY,
+        "edges": [_edge(edge) for edge in reports.edges(now)[:EDGES]],
+        "reports": [
+            {
+                "peer": peer,
+                "seconds": _rounded(reports.age(peer, now)),
+                "old": reports.is_old(peer, now),
+            }
+            for peer in peers
+        ],
+    }
+
+
+def _edge(edge: Edge) -> Document:
+    return {
+        "from": edge.giver,
+        "to": edge.taker,
+        "bytes": edge.bytes,
+        "report_seconds": _rounded(edge.age_seconds),
     }
 
 

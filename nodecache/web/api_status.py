@@ -1,4 +1,4 @@
-"""``/api/v1/status``, ``history``, ``transfers`` and ``errors``: how the node is, as JSON.
+"""``/api/v1/status``, ``history``, ``transfers``, ``errors``, ``feeds``: how the node is, as JSON.
 
 Plugs into ``admin_site(more=...)``. What stands in the documents is told where
 they are made (``nodecache.watching.documents``).
@@ -15,6 +15,8 @@ from klein import Klein
 from nodecache.watching import Window
 from nodecache.web.request import JSON, GuardedRequest
 
+_ALONE = "Nodes share once they are started with --peers."
+
 
 class Watched(Protocol):
     """What can be asked of a node. Each call looks anew."""
@@ -27,9 +29,13 @@ class Watched(Protocol):
 
     def errors(self) -> dict[str, Any]: ...
 
+    def feeds(self) -> dict[str, Any] | None:
+        """Of the whole cluster; None for a node without peers."""
+        ...
+
 
 def status_api(watched: Watched) -> Callable[[Klein], None]:
-    """For ``admin_site(more=...)``: adds the four."""
+    """For ``admin_site(more=...)``: adds the five."""
 
     def history(request: GuardedRequest) -> bytes:
         try:
@@ -43,6 +49,7 @@ def status_api(watched: Watched) -> Callable[[Klein], None]:
             ("status", watched.status),
             ("transfers", watched.transfers),
             ("errors", watched.errors),
+            ("feeds", watched.feeds),
         ):
             app.route(f"/api/v1/{name}", methods=["GET"], endpoint=name)(_document(made))
         app.route("/api/v1/history", methods=["GET"], endpoint="history")(history)
@@ -60,9 +67,11 @@ def asked_window(request: GuardedRequest) -> Window:
         raise ValueError(f"there is no window {given[:20]!r}") from None
 
 
-def _document(made: Callable[[], dict[str, Any]]) -> Callable[[GuardedRequest], bytes]:
+def _document(made: Callable[[], dict[str, Any] | None]) -> Callable[[GuardedRequest], bytes]:
     def answer(request: GuardedRequest) -> bytes:
-        return _answer(request, 200, made())
+        if (document := made()) is None:
+            return _answer(request, 404, {"problem": "this node has no peers", "next": _ALONE})
+        return _answer(request, 200, document)
 
     return answer
 

@@ -97,6 +97,7 @@ class _Page:
             transfers=watched.transfers(),
             errors=watched.errors(),
             peers=None if self._peers is None else peers_view(self._peers()),
+            feeds=watched.feeds(),
         )
 
 

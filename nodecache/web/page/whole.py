@@ -25,13 +25,14 @@ _WINDOWS: Final = {"15m": "15 minutes", "1h": "1 hour", "24h": "24 hours"}
 
 @attrs.frozen
 class Documents:
-    """As ``/api/v1/`` has them; ``peers`` is None for a node without any."""
+    """As ``/api/v1/`` has them; ``peers`` and ``feeds`` are None for a node without any."""
 
     status: dict[str, Any]
     history: dict[str, Any]
     transfers: dict[str, Any]
     errors: dict[str, Any]
     peers: dict[str, Any] | None
+    feeds: dict[str, Any] | None
 
 
 @attrs.frozen
@@ -97,8 +98,8 @@ def _columns(documents: Documents) -> Html:
         _part("room", "Room", room.room(status["cache"])),
     ]
     right = [_part("images", "Images", lists.images(status))]
-    if documents.peers is not None:
-        right.insert(0, _peers(documents.peers, status))
+    if documents.peers is not None and documents.feeds is not None:
+        right.insert(0, _peers(documents.peers, status, documents.feeds))
     errors = _part("errors", "Last errors", lists.errors(documents.errors["errors"]))
     (left if documents.peers is not None else right).append(errors)
     return tag("div", tag("div", left), tag("div", right), class_="columns")
@@ -108,12 +109,12 @@ def _part(name: str, heading: str, drawn: Html) -> Html:
     return _section(name, heading, _live(f"{name}-now", drawn))
 
 
-def _peers(seen: dict[str, Any], status: dict[str, Any]) -> Html:
+def _peers(seen: dict[str, Any], status: dict[str, Any], feeds: dict[str, Any]) -> Html:
     return _section(
         "peers",
         "Peers: who feeds whom",
-        _live("peers-now", peers.peers_map(seen, status)),
-        _more("peers-all", "Each peer in numbers", peers.peers_table(seen, status)),
+        _live("peers-now", peers.peers(seen, status, feeds)),
+        _more("peers-all", "The same in numbers", peers.peers_tables(seen, status, feeds)),
     )
 
 
