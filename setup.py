@@ -22,6 +22,7 @@ def long_description() -> str:
     return readme.read_text(encoding="utf-8") if readme.exists() else ""
 
 
+# The oldest ones are tried on Pythons for which they were made (constraints-oldest.txt).
 OTEL = [
     "opentelemetry-exporter-otlp-proto-http>=1.27",
     "opentelemetry-sdk>=1.27",
@@ -29,9 +30,7 @@ OTEL = [
 
 TEST = [
     *OTEL,
-    "axe-playwright-python>=0.1.8",
     "hypothesis>=6.100",
-    "playwright>=1.50",
     "kubernetes-validate>=1.34",
     "pytest>=8",
     "pytest-timeout>=2.3",
@@ -39,11 +38,15 @@ TEST = [
     "PyYAML>=6.0",
 ]
 
+#: For the status page in a real Chromium (tests/system/test_page.py); nothing else needs it.
+TEST_PAGE = ["axe-playwright-python>=0.1.8", "playwright>=1.50"]
+
 #: What `make trust` can do without, but does less.
 TRUST = ["atheris>=2.3; python_version<'3.14'"]
 
 DEV = [
     *TEST,
+    *TEST_PAGE,
     "cyclonedx-bom>=5",
     "mypy>=1.13",
     "mypy-zope>=1.0.8",
@@ -80,6 +83,8 @@ setup(
         # Traces for a collector; nothing else needs it, and serve loads it only when told to.
         "otel": OTEL,
         "test": TEST,
+        "test-page": TEST_PAGE,
+        "trust": TRUST,
         "dev": DEV,
     },
     entry_points={"console_scripts": ["nodecache=nodecache.__main__:main"]},

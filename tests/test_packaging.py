@@ -19,6 +19,12 @@ def lower_bounds() -> dict[str, str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.keyword) and node.arg == "install_requires"
     ]
+    [traces] = [
+        ast.literal_eval(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OTEL"
+    ]
+    wanted += traces
     bounds = (re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\d.]+)", each) for each in wanted)
     return {match[1].lower(): match[2] for match in bounds if match}
 
@@ -27,7 +33,8 @@ def pinned() -> dict[str, str]:
     """What the matrix installs where it says oldest."""
     text = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return {name.lower(): version for name, version in (line.split("==") for line in lines)}
+    exact = (line.partition(";")[0].strip().split("==") for line in lines)
+    return {name.lower(): version for name, version in exact}
 
 
 def padded(version: str) -> tuple[int, ...]:
