@@ -131,6 +131,51 @@ def test_what_is_done_for_a_request_lies_under_it(event: Event, name: str, kind:
     assert (found.trace_id, found.span_id, found.parent_id) == (TRACE, "2" * 16, SPAN)
 
 
+def test_attributes_are_those_of_the_conventions_and_our_own() -> None:
+    """All of an event's span, so that whoever reads traces finds what they are used to."""
+    found = span(
+        made_up(
+            events.PullFinished,
+            namespace="docker.io",
+            repository="library/nginx",
+            reference="1",
+            digest="sha256:a",
+            runtime="containerd",
+            requests=4,
+            bytes=30,
+            bytes_by_source={"disk": 10, "peer": 20},
+            failed=1,
+        )
+    )
+    assert found is not None
+    assert found.attributes == {
+        "nodecache.namespace": "docker.io",
+        "nodecache.repository": "library/nginx",
+        "nodecache.reference": "1",
+        "nodecache.digest": "sha256:a",
+        "nodecache.runtime": "containerd",
+        "nodecache.requests": 4,
+        "nodecache.bytes": 30,
+        "nodecache.bytes.disk": 10,
+        "nodecache.bytes.peer": 20,
+    }
+    assert found.error == "1 of 4 requests failed"
+    failed = span(made_up(events.UpstreamFailed, kind="timeout", host="cdn", namespace="docker.io"))
+    assert failed is not None
+    assert failed.attributes["error.type"] == "timeout"
+    assert failed.attributes["server.address"] == "cdn"
+    unanswered = span(made_up(events.RequestFinished, first_byte_seconds=None))
+    assert unanswered is not None
+    assert "nodecache.first_byte_seconds" not in unanswered.attributes
+
+
+def test_every_field_of_the_table_is_one_of_its_event() -> None:
+    for row_event in one_of_each():
+        found = span(row_event)
+        if found is not None:
+            assert all(isinstance(value, str | int | float) for value in found.attributes.values())
+
+
 def test_what_belongs_to_no_trace_that_is_kept_is_no_span() -> None:
     unsampled = Trace(TRACE, SPAN, PARENT, sampled=False)
     for event in one_of_each():

@@ -385,3 +385,11 @@ def test_a_grave_trouble_is_no_news_for_ever() -> None:
     watch.observe(events.DiskFailed(operation="write", reason="EIO"), START)
     assert lines(watch, now(), GRAVE_FOR - 1)[0][0] == "warn"
     assert lines(watch, now(), GRAVE_FOR)[0][0] == "ok"
+
+
+def test_braces_from_outside_are_words() -> None:
+    """Sentences are formats, and what is put into them is none."""
+    watch = Watch([HUB])
+    watch.observe(events.DiskFailed(operation="{0.reason", reason="{0} {1.x} {"), START)
+    [seen] = watch.troubles.seen(START)
+    assert seen.problem == "the disk failed to {0.reason: {0} {1.x} {"

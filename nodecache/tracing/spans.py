@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -37,121 +37,104 @@ class Span:
     error: str = ""
 
 
-@attrs.frozen
-class _Part:
-    """What an event brings to its span."""
+@attrs.frozen(kw_only=True)
+class _Row:
+    """How an event is told as a span: ``name`` is a format of it, ``attributes`` are fields of it.
+
+    A field of None is left out, and one of several values is told value by value.
+    ``error`` gives words where something went wrong.
+    """
 
     name: str
     kind: Kind
-    seconds: float
-    attributes: dict[str, Value]
-    error: str = ""
+    attributes: Sequence[tuple[str, str]]
+    error: Callable[[Any], str]
 
 
-def _request(event: events.RequestFinished) -> _Part:
-    attributes: dict[str, Value] = {
-        "http.request.method": event.method,
-        "http.response.status_code": event.status,
-        "http.response.body.size": event.bytes,
-        "client.address": event.client,
-        "user_agent.original": event.agent,
-        "nodecache.request_id": event.request_id,
-        "nodecache.namespace": event.namespace,
-        "nodecache.repository": event.repository,
-        "nodecache.reference": event.reference,
-        "nodecache.source": event.source,
-        "nodecache.outcome": event.outcome,
-    }
-    if event.first_byte_seconds is not None:
-        attributes["nodecache.first_byte_seconds"] = event.first_byte_seconds
+_METHOD: Final = ("http.request.method", "method")
+_STATUS: Final = ("http.response.status_code", "status")
+_SIZE: Final = ("http.response.body.size", "bytes")
+_SERVER: Final = ("server.address", "host")
+
+
+def _ours(*fields: str, **others: str) -> tuple[tuple[str, str], ...]:
+    """Attributes of our own, named as their fields; ``others`` by their names."""
+    named = {**{field: field for field in fields}, **others}
+    return tuple((f"nodecache.{name}", field) for name, field in named.items())
+
+
+def _reason(event: Any) -> str:
+    return str(event.reason)
+
+
+def _broken(event: events.RequestFinished) -> str:
     broken = event.status >= 500 or event.outcome in {"aborted", "stalled"}
-    error = (event.reason or event.outcome) if broken else ""
-    return _Part(f"{event.method} {event.kind}", Kind.SERVER, event.seconds, attributes, error)
+    return (event.reason or event.outcome) if broken else ""
 
 
-def _pull(event: events.PullFinished) -> _Part:
-    attributes: dict[str, Value] = {
-        "nodecache.namespace": event.namespace,
-        "nodecache.repository": event.repository,
-        "nodecache.reference": event.reference,
-        "nodecache.digest": event.digest,
-        "nodecache.runtime": event.runtime,
-        "nodecache.requests": event.requests,
-        "nodecache.bytes": event.bytes,
-        **{f"nodecache.bytes.{name}": size for name, size in event.bytes_by_source.items()},
-    }
-    error = f"{event.failed} of {event.requests} requests failed" if event.failed else ""
-    return _Part("pull", Kind.INTERNAL, event.seconds, attributes, error)
-
-
-def _fill(event: events.FillFinished) -> _Part:
-    attributes: dict[str, Value] = {
-        "nodecache.namespace": event.namespace,
-        "nodecache.repository": event.repository,
-        "nodecache.digest": event.digest,
-        "nodecache.outcome": event.outcome,
-        "nodecache.bytes": event.fetched,
-        "nodecache.bytes.peer": event.from_peers,
-        "nodecache.connections": event.connections,
-        "nodecache.resumes": event.resumes,
-    }
-    return _Part("fill", Kind.INTERNAL, event.seconds, attributes, event.reason)
-
-
-def _answered(event: events.UpstreamAnswered) -> _Part:
-    attributes: dict[str, Value] = {
-        "http.request.method": event.method,
-        "http.response.status_code": event.status,
-        "server.address": event.host,
-        "nodecache.namespace": event.namespace,
-    }
-    error = f"status {event.status}" if event.status >= 500 else ""
-    return _Part(f"upstream {event.leg}", Kind.CLIENT, event.seconds, attributes, error)
-
-
-def _failed(event: events.UpstreamFailed) -> _Part:
-    attributes: dict[str, Value] = {
-        "http.request.method": event.method,
-        "server.address": event.host,
-        "nodecache.namespace": event.namespace,
-        "error.type": event.kind,
-    }
-    return _Part(f"upstream {event.leg}", Kind.CLIENT, event.seconds, attributes, event.reason)
-
-
-def _peer(event: events.PeerAsked) -> _Part:
-    attributes: dict[str, Value] = {
-        "nodecache.peer": event.peer,
-        "nodecache.mode": event.mode,
-        "nodecache.outcome": event.outcome,
-    }
-    return _Part(f"peer {event.what}", Kind.CLIENT, event.seconds, attributes, event.reason)
-
-
-def _for_a_peer(event: events.PeerAnswered) -> _Part:
-    attributes: dict[str, Value] = {
-        "http.response.status_code": event.status,
-        "http.response.body.size": event.bytes,
-        "nodecache.peer": event.peer,
-        "nodecache.mode": event.mode,
-        "nodecache.outcome": event.outcome,
-    }
-    error = event.reason if event.status >= 500 else ""
-    return _Part(f"for a peer: {event.what}", Kind.SERVER, event.seconds, attributes, error)
+def _failed_requests(event: events.PullFinished) -> str:
+    return f"{event.failed} of {event.requests} requests failed" if event.failed else ""
 
 
 #: Events that say themselves what trace they belong to.
-_OWN: Final[Mapping[type[Event], Callable[[Any], _Part]]] = {
-    events.RequestFinished: _request,
-    events.PullFinished: _pull,
-    events.PeerAnswered: _for_a_peer,
+_OWN: Final[Mapping[type[Event], _Row]] = {
+    events.RequestFinished: _Row(
+        name="{0.method} {0.kind}",
+        kind=Kind.SERVER,
+        attributes=(
+            *(_METHOD, _STATUS, _SIZE),
+            *(("client.address", "client"), ("user_agent.original", "agent")),
+            *_ours("request_id", "namespace", "repository", "reference", "source", "outcome"),
+            *_ours("first_byte_seconds"),
+        ),
+        error=_broken,
+    ),
+    events.PullFinished: _Row(
+        name="pull",
+        kind=Kind.INTERNAL,
+        attributes=(
+            *_ours("namespace", "repository", "reference", "digest", "runtime", "requests"),
+            *_ours("bytes"),
+            ("nodecache.bytes", "bytes_by_source"),
+        ),
+        error=_failed_requests,
+    ),
+    events.PeerAnswered: _Row(
+        name="for a peer: {0.what}",
+        kind=Kind.SERVER,
+        attributes=(_STATUS, _SIZE, *_ours("peer", "mode", "outcome")),
+        error=lambda event: event.reason if event.status >= 500 else "",
+    ),
 }
 #: Events that belong to the request for which they happen.
-_WITHIN: Final[Mapping[type[Event], Callable[[Any], _Part]]] = {
-    events.FillFinished: _fill,
-    events.UpstreamAnswered: _answered,
-    events.UpstreamFailed: _failed,
-    events.PeerAsked: _peer,
+_WITHIN: Final[Mapping[type[Event], _Row]] = {
+    events.FillFinished: _Row(
+        name="fill",
+        kind=Kind.INTERNAL,
+        attributes=(
+            *_ours("namespace", "repository", "digest", "outcome", "connections", "resumes"),
+            *_ours(**{"bytes": "fetched", "bytes.peer": "from_peers"}),
+        ),
+        error=_reason,
+    ),
+    events.UpstreamAnswered: _Row(
+        name="upstream {0.leg}",
+        kind=Kind.CLIENT,
+        attributes=(_METHOD, _STATUS, _SERVER, *_ours("namespace")),
+        error=lambda event: f"status {event.status}" if event.status >= 500 else "",
+    ),
+    events.UpstreamFailed: _Row(
+        name="upstream {0.leg}",
+        kind=Kind.CLIENT,
+        attributes=(_METHOD, _SERVER, ("error.type", "kind"), *_ours("namespace")),
+        error=_reason,
+    ),
+    events.PeerAsked: _Row(
+        name="peer {0.what}",
+        kind=Kind.CLIENT,
+        attributes=_ours("peer", "mode", "outcome"),
+        error=_reason,
+    ),
 }
 
 
@@ -160,25 +143,34 @@ def span_of(event: Event, current: Trace | None, new_id: Callable[[], str]) -> S
 
     ``current`` is the trace of the running request; ``new_id`` gives 16 hexadecimal digits.
     """
+    told: Any = event
     if (own := _OWN.get(type(event))) is not None:
-        told: Any = event
-        return _span(own(event), told.trace_id, told.span_id, told.parent_id)
+        return _span(own, told, told.trace_id, told.span_id, told.parent_id)
     within = _WITHIN.get(type(event))
     if within is None or current is None or not current.recorded_id:
         return None
-    return _span(within(event), current.trace_id, new_id(), current.span_id)
+    return _span(within, told, current.trace_id, new_id(), current.span_id)
 
 
-def _span(part: _Part, trace_id: str, span_id: str, parent_id: str) -> Span | None:
+def _span(row: _Row, event: Any, trace_id: str, span_id: str, parent_id: str) -> Span | None:
     if not trace_id or not span_id:
         return None
     return Span(
-        name=part.name,
-        kind=part.kind,
+        name=row.name.format(event),
+        kind=row.kind,
         trace_id=trace_id,
         span_id=span_id,
         parent_id=parent_id,
-        seconds=part.seconds,
-        attributes=part.attributes,
-        error=part.error,
+        seconds=event.seconds,
+        attributes=dict(_attributes(row, event)),
+        error=row.error(event),
     )
+
+
+def _attributes(row: _Row, event: Any) -> Iterator[tuple[str, Value]]:
+    for name, field in row.attributes:
+        value = getattr(event, field)
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{key}", each) for key, each in value.items())
+        elif value is not None:
+            yield name, value

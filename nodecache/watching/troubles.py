@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import attrs
 
+from nodecache.events import Event
+
 #: Troubles that are remembered; those longest ago go first, and grave ones last.
 MOST = 60
 #: Characters of what came from outside that are shown.
@@ -22,6 +24,24 @@ class Trouble:
     problem: str
     next_step: str
     grave: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Words:
+    """The trouble that a kind of event always is, in formats of the event (``{0.reason}``)."""
+
+    key: tuple[str, ...]
+    problem: str
+    next_step: str
+    grave: bool = False
+
+    def __call__(self, event: Event) -> Trouble:
+        return Trouble(
+            key=tuple(part.format(event) for part in self.key),
+            problem=self.problem.format(event),
+            next_step=self.next_step.format(event),
+            grave=self.grave,
+        )
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from typing import Any, Final
 from nodecache import events
 from nodecache.events import Event
 from nodecache.watching.images import image_name
-from nodecache.watching.troubles import Over, Trouble
+from nodecache.watching.troubles import Over, Trouble, Words
 from nodecache.watching.words_peers import PEERS
 
 _ASKED: Final = frozenset({"manifest", "blob"})
@@ -89,37 +89,36 @@ def _broken(event: events.RequestFinished, image: str) -> Trouble | None:
     return None
 
 
+_DOWN: Final = Words(
+    key=("upstream", "{0.origin}"),
+    problem="{0.origin} is down: {0.reason}",
+    next_step=_NETWORK,
+    grave=True,
+)
+_FAILED: Final = Words(
+    key=("asking", "{0.host}", "{0.leg}", "{0.kind}"),
+    problem="{0.host} failed to answer ({0.leg}): {0.reason}",
+    next_step=_NETWORK,
+)
+_REFUSED: Final = Words(
+    key=("limited", "{0.namespace}"),
+    problem="{0.namespace} counts no more pulls for now: {0.host} answered 429",
+    next_step=_LIMITED,
+    grave=True,
+)
+
+
 def _health(event: events.UpstreamHealth) -> Trouble | Over:
-    key = ("upstream", event.origin)
-    if event.up:
-        return Over(key)
-    return Trouble(
-        key=key,
-        problem=f"{event.origin} is down: {event.reason}",
-        next_step=_NETWORK,
-        grave=True,
-    )
+    down = _DOWN(event)
+    return Over(down.key) if event.up else down
 
 
 def _failed(event: events.UpstreamFailed) -> Trouble | None:
-    if event.leg == "probe":
-        return None
-    return Trouble(
-        key=("asking", event.host, event.leg, event.kind),
-        problem=f"{event.host} failed to answer ({event.leg}): {event.reason}",
-        next_step=_NETWORK,
-    )
+    return None if event.leg == "probe" else _FAILED(event)
 
 
 def _answered(event: events.UpstreamAnswered) -> Trouble | None:
-    if event.status != 429:
-        return None
-    return Trouble(
-        key=("limited", event.namespace),
-        problem=f"{event.namespace} counts no more pulls for now: {event.host} answered 429",
-        next_step=_LIMITED,
-        grave=True,
-    )
+    return _REFUSED(event) if event.status == 429 else None
 
 
 def _stale(event: events.ServedStale) -> Trouble:
@@ -157,42 +156,6 @@ def _passed(event: events.PassedThrough) -> Trouble:
     )
 
 
-def _corrupt(event: events.CorruptionFound) -> Trouble:
-    return Trouble(
-        key=("corrupt", event.kind),
-        problem=f"{event.kind} {event.digest} was rotten on disk (found by {event.found_by})",
-        next_step="It was dropped and is fetched anew when asked for. If it repeats, replace"
-        " the disk.",
-        grave=True,
-    )
-
-
-def _disk(event: events.DiskFailed) -> Trouble:
-    return Trouble(
-        key=("disk", event.operation),
-        problem=f"the disk failed to {event.operation}: {event.reason}",
-        next_step=_DISK,
-        grave=True,
-    )
-
-
-def _setting(event: events.SettingWarning) -> Trouble:
-    return Trouble(
-        key=("setting", event.message),
-        problem=event.message,
-        next_step="Change the setting that is named; see docs/operations.md.",
-    )
-
-
-def _defect(event: events.Unexpected) -> Trouble:
-    return Trouble(
-        key=("defect", event.where),
-        problem=f"a defect of nodecache in {event.where}: {event.error}",
-        next_step="Please report it with the lines of the log around it.",
-        grave=True,
-    )
-
-
 def _age(seconds: float) -> str:
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
@@ -208,9 +171,29 @@ _WORDS: Final[Mapping[type[Event], Callable[[Any], Trouble | Over | None]]] = {
     events.ServedStale: _stale,
     events.FillFinished: _fill,
     events.PassedThrough: _passed,
-    events.CorruptionFound: _corrupt,
-    events.DiskFailed: _disk,
-    events.SettingWarning: _setting,
-    events.Unexpected: _defect,
+    events.CorruptionFound: Words(
+        key=("corrupt", "{0.kind}"),
+        problem="{0.kind} {0.digest} was rotten on disk (found by {0.found_by})",
+        next_step="It was dropped and is fetched anew when asked for. If it repeats, replace"
+        " the disk.",
+        grave=True,
+    ),
+    events.DiskFailed: Words(
+        key=("disk", "{0.operation}"),
+        problem="the disk failed to {0.operation}: {0.reason}",
+        next_step=_DISK,
+        grave=True,
+    ),
+    events.SettingWarning: Words(
+        key=("setting", "{0.message}"),
+        problem="{0.message}",
+        next_step="Change the setting that is named; see docs/operations.md.",
+    ),
+    events.Unexpected: Words(
+        key=("defect", "{0.where}"),
+        problem="a defect of nodecache in {0.where}: {0.error}",
+        next_step="Please report it with the lines of the log around it.",
+        grave=True,
+    ),
     **PEERS,
 }

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from nodecache import events
 from nodecache.events import Event
-from nodecache.watching.troubles import Over, Trouble
+from nodecache.watching.troubles import Over, Trouble, Words
 
 _FAILED: Final[Mapping[str, str]] = {
     "refused": "Is nodecache running there, and its peer port open to this node?",
@@ -28,15 +28,27 @@ def _failed(event: events.PeerFailed) -> Trouble:
     )
 
 
+_ASIDE: Final = Words(
+    key=("aside", "{0.peer}"),
+    problem="peer {0.peer} is left alone for now: {0.reason}",
+    next_step=_BY_ITSELF,
+)
+_UNREAD: Final = Words(
+    key=("secrets",),
+    problem="the peers' secrets could not be read: {0.reason}",
+    next_step="Look at the file of secrets; the old ones are used meanwhile.",
+    grave=True,
+)
+
+
 def _health(event: events.PeerHealth) -> Trouble | Over:
-    key = ("aside", event.peer)
-    if event.up:
-        return Over(key)
-    return Trouble(
-        key=key,
-        problem=f"peer {event.peer} is left alone for now: {event.reason}",
-        next_step=_BY_ITSELF,
-    )
+    aside = _ASIDE(event)
+    return Over(aside.key) if event.up else aside
+
+
+def _secrets(event: events.SecretsRead) -> Trouble | Over:
+    unread = _UNREAD(event)
+    return unread if event.reason else Over(unread.key)
 
 
 def _off(event: events.PeersOff) -> Trouble | Over:
@@ -47,14 +59,6 @@ def _off(event: events.PeersOff) -> Trouble | Over:
         problem=f"no peer is asked for {max(1, event.pause_seconds):.0f} s: {event.reason}",
         next_step="Look at this node's own network: most of the others do not answer it.",
         grave=True,
-    )
-
-
-def _unresolved(event: events.DiscoveryFailed) -> Trouble:
-    return Trouble(
-        key=("discovery", event.target),
-        problem=f"the peers ({event.target}) were not found, those known stay: {event.reason}",
-        next_step="Look at the name given as peers, and at the cluster's DNS.",
     )
 
 
@@ -71,23 +75,15 @@ def _suspected(event: events.PeerSuspected) -> Trouble:
     )
 
 
-def _secrets(event: events.SecretsRead) -> Trouble | Over:
-    key = ("secrets",)
-    if not event.reason:
-        return Over(key)
-    return Trouble(
-        key=key,
-        problem=f"the peers' secrets could not be read: {event.reason}",
-        next_step="Look at the file of secrets; the old ones are used meanwhile.",
-        grave=True,
-    )
-
-
 PEERS: Final[Mapping[type[Event], Callable[[Any], Trouble | Over | None]]] = {
     events.PeerFailed: _failed,
     events.PeerHealth: _health,
     events.PeersOff: _off,
-    events.DiscoveryFailed: _unresolved,
+    events.DiscoveryFailed: Words(
+        key=("discovery", "{0.target}"),
+        problem="the peers ({0.target}) were not found, those known stay: {0.reason}",
+        next_step="Look at the name given as peers, and at the cluster's DNS.",
+    ),
     events.PeerSuspected: _suspected,
     events.SecretsRead: _secrets,
 }
