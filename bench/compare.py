@@ -19,21 +19,20 @@ import contextlib
 import http.client
 import os
 import pathlib
-import resource
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from bench.parts.clocks import Others, forget_peak, peak_memory, settled, used_by
+from bench.parts.peers import Cache, Maker, nodecache, registry, stored
 from tests.system.parts.curl import Fetched, fetch_all
 from tests.system.parts.hub import Hub, make_hub
 from tests.system.parts.images import OCI, Image, Pusher, huge_layer, image
-from tests.system.parts.node import Node
-from tests.system.parts.processes import Child, NotInTime, descendants
-from tests.system.parts.registry import DockerRegistry, pull_through
+from tests.system.parts.processes import NotInTime
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -42,68 +41,21 @@ CROWD = 20
 DISTURBED = 0.10
 
 
-def stored(at: DockerRegistry, name: str) -> pathlib.Path:
-    """The file in which docker-registry has the blob of these hex digits."""
-    return at.storage / f"docker/registry/v2/blobs/sha256/{name[:2]}/{name}/data"
+def manifest_status(cache: Cache, at: Image) -> str:
+    """What a client is answered that asks for the tag: a status, or how it failed."""
+    connection = http.client.HTTPConnection("127.0.0.1", cache.part.port, timeout=60)
+    try:
+        path = f"/v2/{at.name}/manifests/{at.tag}"
+        connection.request("GET", path, headers={"Accept": OCI})
+        return str(connection.getresponse().status)
+    except OSError as error:
+        return type(error).__name__
+    finally:
+        connection.close()
 
 
-@attrs.define
-class Cache:
-    """One of the two, on a folder of its own."""
-
-    name: str
-    part: Node | DockerRegistry
-
-    def start(self) -> None:
-        self.part.start()
-
-    def stop(self) -> None:
-        if isinstance(self.part, Node):
-            self.part.close()
-        else:
-            self.part.stop()
-
-    @property
-    def child(self) -> Child:
-        assert self.part.child is not None
-        return self.part.child
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.part.port}"
-
-    def blob(self, at: Image, number: int = 1) -> str:
-        return f"{self.url}/v2/{at.name}/blobs/{at.manifest.blobs[number].digest}"
-
-    def file_of(self, at: Image) -> pathlib.Path:
-        """Where the blob is once it is stored."""
-        name = at.manifest.blobs[1].digest.partition(":")[2]
-        if isinstance(self.part, Node):
-            return self.part.data_dir / "v1/blobs/sha256" / name[:2] / name
-        return stored(self.part, name)
-
-    def manifest_status(self, at: Image) -> str:
-        """What a client is answered that asks for the tag: a status, or how it failed."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.part.port, timeout=60)
-        try:
-            path = f"/v2/{at.name}/manifests/{at.tag}"
-            connection.request("GET", path, headers={"Accept": OCI})
-            return str(connection.getresponse().status)
-        except OSError as error:
-            return type(error).__name__
-        finally:
-            connection.close()
-
-
-Maker = Callable[[pathlib.Path, Hub], Cache]
-
-
-def nodecache(folder: pathlib.Path, hub: Hub) -> Cache:
-    return Cache("nodecache", Node(folder, f"docker.io={hub.url}"))
-
-
-def registry(folder: pathlib.Path, hub: Hub) -> Cache:
-    return Cache("registry", pull_through(folder, hub.url))
+def blob_url(cache: Cache, at: Image, number: int = 1) -> str:
+    return f"{cache.url}/v2/{at.name}/blobs/{at.manifest.blobs[number].digest}"
 
 
 MAKERS: tuple[Maker, ...] = (nodecache, registry)
@@ -113,77 +65,13 @@ MAKERS: tuple[Maker, ...] = (nodecache, registry)
 def empty(make: Maker, hub: Hub, folder: pathlib.Path) -> Iterator[Cache]:
     """A cache that has nothing yet, started; gone in the end."""
     here = pathlib.Path(tempfile.mkdtemp(prefix="cache-", dir=folder))
-    cache = make(here, hub)
+    cache = make(here, hub.url)
     try:
         cache.start()
         yield cache
     finally:
         cache.stop()
         shutil.rmtree(here)
-
-
-def processor_seconds(pid: int) -> float:
-    """Of one process with all its threads so far (its clock as clock_getcpuclockid(3) has it)."""
-    return time.clock_gettime((~pid << 3) | 2)
-
-
-def peak_memory(pid: int) -> int:
-    """VmHWM, bytes."""
-    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    line = next(line for line in text.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
-
-
-def forget_peak(pid: int) -> None:
-    """Count VmHWM anew from what is resident now (proc(5), clear_refs)."""
-    pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
-
-
-def settled(pid: int, awaited: pathlib.Path | None = None) -> float:
-    """When the process last did something, once that was a second ago and ``awaited`` is there."""
-    moved, used = time.monotonic(), processor_seconds(pid)
-    while time.monotonic() - moved < 1:
-        time.sleep(0.05)
-        now, waits = processor_seconds(pid), awaited is not None and not awaited.exists()
-        # An idle process wakes up for its timers, a working one works, or waits for the disk.
-        if now - used > 0.003 or waits:
-            moved = time.monotonic()
-        used = now
-    return moved
-
-
-def machine_seconds() -> tuple[float, float]:
-    """Busy, and all: seconds of all processors since the machine started."""
-    with open("/proc/stat", encoding="ascii") as file:
-        fields = [int(word) for word in file.readline().split()[1:9]]
-    tick = os.sysconf("SC_CLK_TCK")
-    return (sum(fields) - fields[3] - fields[4]) / tick, sum(fields) / tick
-
-
-@attrs.define
-class Others:
-    """How much of the machine others take, besides us and what we started."""
-
-    children: Sequence[Child]
-    _before: tuple[float, float, float] = (0, 0, 0)
-
-    def _ours(self) -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        total = time.process_time() + used.ru_utime + used.ru_stime
-        for child in self.children:
-            for pid in (child.pid, *descendants(child.pid)):
-                with contextlib.suppress(OSError):
-                    total += processor_seconds(pid)
-        return total
-
-    def begin(self) -> None:
-        self._before = (*machine_seconds(), self._ours())
-
-    def share(self) -> float:
-        """Since ``begin``; the kernel's own threads count as others."""
-        now = (*machine_seconds(), self._ours())
-        busy, everything, ours = (b - a for a, b in zip(self._before, now, strict=True))
-        return max(0.0, busy - ours) / max(everything, 0.01)
 
 
 def whole(seen: Sequence[Fetched], size: int) -> None:
@@ -212,18 +100,18 @@ class Bench:
 
     def _cold(self, cache: Cache, at: Image, clients: int) -> dict[str, float]:
         pid, size, mark = cache.child.pid, self.size(at), self.hub.plain.mark()
-        settled(pid)
+        settled(cache.child)
         forget_peak(pid)
-        start, used = time.monotonic(), processor_seconds(pid)
-        whole(fetch_all([cache.blob(at)] * clients), size)
-        done, used_then = time.monotonic() - start, processor_seconds(pid) - used
-        idle = max(settled(pid, cache.file_of(at)) - start, done)
+        start, used = time.monotonic(), used_by(cache.child)
+        whole(fetch_all([blob_url(cache, at)] * clients), size)
+        done, used_then = time.monotonic() - start, used_by(cache.child) - used
+        idle = max(settled(cache.child, cache.file_of(at.manifest.blobs[1].digest)) - start, done)
         sent = self.hub.plain.asked(mark).fetched(at.manifest.blobs[1].digest)
         return {
             "last client, s": done,
             "until stored and idle, s": idle,
             "CPU s, last client": used_then,
-            "CPU s, until idle": processor_seconds(pid) - used,
+            "CPU s, until idle": used_by(cache.child) - used,
             "upstream bytes / blob": sent / size,
             "peak memory, MiB": peak_memory(pid) / MIB,
         }
@@ -231,15 +119,15 @@ class Bench:
     def _warm(self, cache: Cache, clients: int, times: int) -> dict[str, float]:
         pid, size, mark = cache.child.pid, self.size(self.timed), self.hub.plain.mark()
         forget_peak(pid)
-        start, used = time.monotonic(), processor_seconds(pid)
+        start, used = time.monotonic(), used_by(cache.child)
         for _ in range(times):
-            whole(fetch_all([cache.blob(self.timed)] * clients), size)
+            whole(fetch_all([blob_url(cache, self.timed)] * clients), size)
         seconds = time.monotonic() - start
         assert self.hub.plain.asked(mark).fetched_bytes == 0, "it was not warm"
         moved = size * clients * times
         return {
             "MB/s": moved / 1e6 / seconds,
-            "CPU s/GiB": (processor_seconds(pid) - used) / (moved / GIB),
+            "CPU s/GiB": (used_by(cache.child) - used) / (moved / GIB),
             "peak memory, MiB": peak_memory(pid) / MIB,
         }
 
@@ -282,26 +170,26 @@ class Bench:
 
     def _cold_range(self, make: Maker) -> str:
         with empty(make, self.hub, self.folder) as cache:
-            seen = fetch_all([cache.blob(self.small)], "-r", "1000-1999")[0]
-            settled(cache.child.pid)
+            seen = fetch_all([blob_url(cache, self.small)], "-r", "1000-1999")[0]
+            settled(cache.child)
         return f"{seen.status}, {seen.size} bytes"
 
     def _wrong_bytes(self, make: Maker) -> str:
         with empty(make, self.hub, self.folder) as cache:
-            seen = fetch_all([cache.blob(self.bad)])[0]
-            settled(cache.child.pid)
+            seen = fetch_all([blob_url(cache, self.bad)])[0]
+            settled(cache.child)
         if seen.exit_code == 0 and seen.size == self.size(self.bad):
             return f"client gets a whole {seen.status}"
         return f"{seen.status}, broken off after {seen.size / self.size(self.bad):.1%}"
 
     def _without_upstream(self, make: Maker) -> dict[str, str]:
         with empty(make, self.hub, self.folder) as cache:
-            assert cache.manifest_status(self.small) == "200"
+            assert manifest_status(cache, self.small) == "200"
             for number in (0, 1):
-                fetch_all([cache.blob(self.small, number)])
-            settled(cache.child.pid)
+                fetch_all([blob_url(cache, self.small, number)])
+            settled(cache.child)
             with self.hub.plain.stopped():
-                running = cache.manifest_status(self.small)
+                running = manifest_status(cache, self.small)
             cache.stop()
             with self.hub.plain.stopped():
                 again = self._start_alone(cache)
@@ -315,8 +203,8 @@ class Bench:
             cache.start()
         except (AssertionError, NotInTime):
             return "does not start"
-        blob = fetch_all([cache.blob(self.small)])[0]
-        return f"starts; cached tag {cache.manifest_status(self.small)}, blob {blob.status}"
+        blob = fetch_all([blob_url(cache, self.small)])[0]
+        return f"starts; cached tag {manifest_status(cache, self.small)}, blob {blob.status}"
 
 
 def push(hub: Hub, name: str, size: int) -> Image:

@@ -1,0 +1,1 @@
+"""What is made of measurements: statistics, bars and verdicts, tables, plots. Pure."""

@@ -1,0 +1,1 @@
+"""Servers, clients and clocks of the measurements."""

@@ -1,0 +1,17 @@
+"""The rows of the table, in its order: one module for each kind of work."""
+
+from __future__ import annotations
+
+from bench.rows import cold, crowd, lag, layers, links, manifests, tls, warm
+from bench.rows.row import Row
+
+ROWS: tuple[Row, ...] = (
+    *warm.ROWS,
+    *manifests.ROWS,
+    *lag.ROWS,
+    *cold.ROWS,
+    *links.ROWS,
+    *crowd.ROWS,
+    *layers.ROWS,
+    *tls.ROWS,
+)

@@ -1,0 +1,90 @@
+"""How long the event loop keeps a small request waiting while bodies stream."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from bench.core.bars import Bar, Key
+from bench.core.samples import Figures, interleaved, percentile
+from bench.parts.load import pull
+from bench.parts.origin import Origin
+from bench.parts.peers import Cache, nodecache, registry
+from bench.parts.pinger import pinging
+from bench.parts.world import World, blob_url, layer, warm_up
+from bench.rows.row import Row, mine
+from tests.system.parts.images import Image
+
+CLIENTS = 8
+
+
+def figures(name: str, waits: list[float]) -> dict[str, float]:
+    assert waits, "nothing was asked"
+    return {
+        f"{name}, p50 ms": percentile(waits, 0.5) * 1000,
+        f"{name}, p99 ms": percentile(waits, 0.99) * 1000,
+        f"{name}, max ms": max(waits) * 1000,
+    }
+
+
+def warm(server: Cache | Origin, of: Image, seconds: float) -> dict[str, float]:
+    with pinging(*server.address) as waits:
+        began = time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            pull([blob_url(server, of)] * CLIENTS)
+    return figures("8 warm", waits)
+
+
+def cold(world: World, upstream: Origin, of: Image) -> dict[str, float]:
+    """One client of a blob that nobody has asked for."""
+    with world.empty(nodecache, upstream.url) as cache:
+        mark = upstream.mark()
+        with pinging(*cache.address) as waits:
+            pull([blob_url(cache, of)])
+        assert upstream.sent(mark) == layer(of).size
+    return figures("cold", waits)
+
+
+def measure(world: World) -> Figures:
+    of = world.image(world.pick(1024, 32))
+    seconds = 3.0 if not world.quick else 0.5
+    makers = (nodecache, registry)
+    with world.upstream() as upstream, world.all_empty(makers, upstream.url) as caches:
+        for cache in caches.values():
+            warm_up(cache, of)
+        servers: dict[str, Cache | Origin] = {**caches, "nginx": upstream}
+        samples = {name: partial(warm, one, of, seconds) for name, one in servers.items()}
+        found = interleaved(world.pick(5, 2), samples)
+        mine_cold = interleaved(world.pick(5, 2), {"nodecache": partial(cold, world, upstream, of)})
+        found["nodecache"] |= mine_cold["nodecache"]
+    return found
+
+
+def bars(name: str) -> tuple[Bar, ...]:
+    late, last = mine(f"{name}, p99 ms"), mine(f"{name}, max ms")
+    return (
+        Bar(text=f"{name}: p99", of=late, at_most=10, unit="ms"),
+        Bar(text=f"{name}: max", of=last, at_most=20, unit="ms"),
+    )
+
+
+ROWS = (
+    Row(
+        key="lag",
+        title="loop lag while a cold blob streams, and 8 warm ones",
+        measure=measure,
+        bars=(
+            *bars("cold"),
+            *bars("8 warm"),
+            *(
+                Bar(
+                    text=f"{name}: p99 / nginx's with 8 warm",
+                    of=mine(f"{name}, p99 ms"),
+                    by=Key("nginx", "8 warm, p99 ms"),
+                    at_most=1.5,
+                )
+                for name in ("cold", "8 warm")
+            ),
+        ),
+    ),
+)
