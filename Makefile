@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # More options for the mirror (make run ARGS="--tag-ttl 5m") or for pytest.
 ARGS ?=
 
-.PHONY: run test trust unit cluster system-parts lint format types matrix docs image sbom lock kubernetes clean
+.PHONY: run test trust soak unit cluster system-parts lint format types matrix docs image sbom lock kubernetes clean
 
 run: $(VENV)/run.stamp
 	@exec $(BIN)/nodecache serve --listen localhost:5000 --data-dir ./nodecache-data $(ARGS)
@@ -25,6 +25,13 @@ trust: $(VENV)/dev.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[trust]' || \
 		echo "atheris can not be installed here; the fuzzing by coverage is left out"
 	$(BIN)/python -m tests.trust $(ARGS)
+
+# An hour of mixed pulls, outages and rollouts on four nodes, which shows that what they need stays
+# flat (root; SOAK=600 for ten minutes). Its figures go into docs/reliability.md.
+SOAK ?= 3600
+soak: $(VENV)/dev.stamp
+	@tests/system/install
+	@exec $(BIN)/python -m tests.trust --soak $(SOAK) $(ARGS)
 
 # The rings that need nothing but Python.
 unit: $(VENV)/dev.stamp

@@ -26,6 +26,8 @@ from tests.trust.crash import crash_rounds
 from tests.trust.fuzz import TARGETS
 from tests.trust.report import write
 from tests.trust.run import Outcome, run
+from tests.trust.soak import soak
+from tests.trust.soak_report import keep
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -91,29 +93,43 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--fuzz-seconds", type=int, default=60, help="for each parser")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build" / "trust")
     parser.add_argument("--only-report", action="store_true")
+    parser.add_argument(
+        "--soak", type=float, default=0, metavar="SECONDS", help="only this, and its figures"
+    )
     return parser.parse_args()
 
 
+def _soaked(asked: argparse.Namespace) -> int:
+    """1 where something was wrong."""
+    found = soak(asked.soak, asked.seed)
+    return keep(found, asked.seed, asked.folder, ROOT / "docs" / "reliability.md")
+
+
 async def _run(reactor: Any, asked: argparse.Namespace) -> None:
-    def keep(name: str, found: object) -> None:
+    def put(name: str, found: object) -> None:
         made = {"seed": asked.seed, "date": time.strftime("%Y-%m-%d"), "found": found}
         (asked.folder / f"{name}.json").write_text(json.dumps(made, indent=1))
 
     part, parts = map(int, asked.share.split("/"))
     if "matrix" in asked.parts:
         cells = [cell for cell in sensible() if asked.cells in cell.name][part::parts]
-        keep(f"matrix-{part}-of-{parts}", await matrix(reactor, cells, asked.seed))
+        put(f"matrix-{part}-of-{parts}", await matrix(reactor, cells, asked.seed))
     if "crash" in asked.parts:
-        tally = await crash_rounds(reactor, asked.seed, asked.rounds)
+        # Kept after each round, so that a run that has to end early has figures too.
+        tally = await crash_rounds(
+            reactor, asked.seed, asked.rounds, lambda found: put("crash", attrs.asdict(found))
+        )
         print(tally)
-        keep("crash", attrs.asdict(tally))
+        put("crash", attrs.asdict(tally))
     if "fuzz" in asked.parts:
-        keep("fuzz", fuzz(asked.fuzz_seconds, asked.seed))
+        put("fuzz", fuzz(asked.fuzz_seconds, asked.seed))
 
 
 def main() -> None:
     asked = _arguments()
     os.makedirs(asked.folder, exist_ok=True)
+    if asked.soak:
+        sys.exit(_soaked(asked))
     if not asked.only_report:
         try:
             react(lambda reactor: Deferred.fromCoroutine(_run(reactor, asked)))

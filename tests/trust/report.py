@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -47,12 +48,32 @@ def write(folder: pathlib.Path, path: pathlib.Path) -> int:
     shares = [part for name, part in parts.items() if name.startswith("matrix")]
     found = {each["name"]: each for part in shares for each in part["found"]}
     text = [HEAD, *_matrix(found, shares), *_crash(parts.get("crash")), *_fuzz(parts.get("fuzz"))]
+    text += ["", *marked(path)]
     path.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
     failed = [name for name, each in found.items() if each["problems"]]
     failed += parts.get("crash", {}).get("found", {}).get("problems", [])
     failed += [each["target"] for each in _fuzzed(parts.get("fuzz")) if each["exit"]]
     print(f"{path}: {len(found)} cells; failed: {failed or 'none'}")
     return 1 if failed else 0
+
+
+#: A part of the document that another measurement writes, and this one leaves as it is.
+_MARKED: Final = re.compile(r"<!-- begin (\w+) -->\n.*?<!-- end \1 -->\n", re.DOTALL)
+
+
+def marked(path: pathlib.Path) -> list[str]:
+    """The marked parts of the document as it is now; none where there is no document."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [match[0] for match in _MARKED.finditer(text)]
+
+
+def mark(path: pathlib.Path, name: str, body: str) -> None:
+    """Put ``body`` into the document as the part ``name``: in its place, or at the end."""
+    text = path.read_text(encoding="utf-8")
+    part = f"<!-- begin {name} -->\n\n{body.strip()}\n\n<!-- end {name} -->\n"
+    before = next((old for old in marked(path) if old.startswith(f"<!-- begin {name} -->")), None)
+    made = text.replace(before, part) if before else f"{text.rstrip()}\n\n{part}"
+    path.write_text(made, encoding="utf-8")
 
 
 def _matrix(found: Mapping[str, Any], shares: list[Any]) -> Iterable[str]:
