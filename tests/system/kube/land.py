@@ -23,8 +23,12 @@ from tests.system.parts.runtimes import Setup
 from tests.system.parts.userlands import Userland
 
 DNS = "10.77.0.4"
-#: As the command of docs/kubernetes.md makes it.
-SECRETS = {"nodecache-peers": {"secrets": "5f" * 32}}
+ACCOUNT = ("robot", "token-of-the-robot")
+#: As the commands of docs/kubernetes.md and of the overlay with an account make them.
+SECRETS = {
+    "nodecache-peers": {"secrets": "5f" * 32},
+    "nodecache-hub-account": {"account": ":".join(ACCOUNT)},
+}
 MIRROR = "http://127.0.0.1:5000"
 
 

@@ -149,7 +149,8 @@ class Pod:
         self.station = Station(namespace, switch, self.name)
         self.station.take(self.addresses)
         ports = [port for port in self.main.get("ports", ()) if "hostPort" in port]
-        if ports:
+        # On the node's network there is nothing to map; the sandbox stands for the node then.
+        if ports and not self.spec.get("hostNetwork"):
             node = self.machine.station.namespace
             self._portmap = Portmap(node, namespace, self.addresses[0], ports)
             self._portmap.add()
