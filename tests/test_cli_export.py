@@ -108,7 +108,7 @@ class ExportTests(MovingCase):
         await self.start()
         ran = await self.run_("export", "alpine:3", "--offline", "-o", self.out("x.tar"))
         self.assertEqual(ran.code, 1)
-        self.assertIn("is not cached", ran.err)
+        self.assertIn("is not here", ran.err)
         self.assertEqual(self.hub.requests, [])
         await self.manifest("library/alpine", "3")
         ran = await self.run_("export", "alpine:3", "--offline", "-o", self.out("x.tar"))

@@ -33,7 +33,7 @@ def config(
     if as_json:
         print_json({"settings": rows})
         return
-    shown = table("SETTING", "VALUE", "FROM")
+    shown = table("SETTING", "VALUE", "FROM", folded=("VALUE",))
     for row in rows:
         tuned = "." not in row["key"] or row["origin"] != Origin.DEFAULT.value
         if tuned or every:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -51,6 +52,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Columns where nobody says how many.
 WIDTH = 80
+#: Between two columns of a table, and the least of one that is folded.
+_GAP = 2
+_FOLDED = 20
+
+Justify = Literal["left", "right"]
 
 
 def console() -> Console:
@@ -86,26 +92,44 @@ def print_line(document: Any) -> None:
     click.echo(json.dumps(document, ensure_ascii=False))
 
 
-def table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
+def table(*columns: str, right: Sequence[str] = (), folded: Sequence[str] | None = None) -> Table:
     """A table without lines; the columns named in ``right`` hold numbers.
 
-    What does not fit is folded, never cut: a name that lost its end is of no use.
+    What does not fit is folded, never cut: a name that lost its end is of no use. Only the
+    columns named in ``folded`` are, or else the first: a digest in two lines can not be copied.
     """
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in columns:
-        number = name in right
-        made.add_column(
-            name, justify="right" if number else "left", no_wrap=number, overflow="fold"
-        )
+    made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for place, name in enumerate(columns):
+        folds = name in folded if folded is not None else not place
+        justify: Justify = "right" if name in right else "left"
+        made.add_column(name, justify=justify, no_wrap=not folds, overflow="fold")
     return made
 
 
 def print_table(made: Table) -> None:
-    """To stdout. In a pipe it is as wide as its rows are."""
+    """To stdout. In a pipe it is as wide as its rows are, on a terminal as wide as that is.
+
+    Where a terminal has not even room for folded columns, its own lines fold.
+    """
     to = console()
-    if not to.is_terminal:
-        to.width = max(WIDTH, to.measure(made, options=to.options.update(max_width=10_000)).maximum)
-    to.print(made)
+    if to.is_terminal:
+        to.width = max(to.width, _least(made))
+        to.print(made)
+        return
+    to.width = max(WIDTH, to.measure(made, options=to.options.update(max_width=10_000)).maximum)
+    with to.capture() as captured:
+        to.print(made)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def _least(made: Table) -> int:
+    """Columns that the table needs to be read."""
+    wide = 0
+    for column in made.columns:
+        widest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+        wide += _GAP + (widest if column.no_wrap else min(widest, _FOLDED))
+    return wide
 
 
 class _Speed(ProgressColumn):

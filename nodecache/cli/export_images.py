@@ -21,6 +21,7 @@ from nodecache.cli.target import Target, node_options
 from nodecache.cli.transfer import Draining, pipe_to
 
 _STDOUT: Final = "-"
+_ELSEWHERE: Final = "Name another file or folder with -o, or - for a pipe."
 
 
 @click.command(name="export", short_help="Write images to an archive.")
@@ -79,6 +80,8 @@ Write = Callable[[Callable[[BinaryIO], dict[str, Any]]], dict[str, Any]]
 @contextmanager
 def _place(output: str) -> Iterator[Write]:
     """Gives what is called with a function that writes an archive into an open file."""
+    if not output:
+        raise CommandError("--output: there is no name of a file", _ELSEWHERE, 2)
     if output == _STDOUT:
         if sys.stdout.isatty():
             raise CommandError(
@@ -98,24 +101,31 @@ def _file(output: str) -> Iterator[Write]:
     """A file that is there once it is whole, and not before."""
     if os.path.exists(output) and not os.path.isfile(output):
         # A pipe or device is not to be replaced.
-        with _opened(output, "wb") as out:
+        with _opened(output, "wb", output) as out:
             yield lambda export: export(out)
         return
     path = f"{output}.{secrets.token_hex(4)}.part"
     try:
-        with _opened(path, "xb") as out:
+        with _opened(path, "xb", output) as out:
             yield lambda export: export(out)
-        os.replace(path, output)
+        try:
+            os.replace(path, output)
+        except OSError as error:
+            raise _unwritable(output, error) from None
     finally:
         with suppress(OSError):
             os.unlink(path)
 
 
-def _opened(path: str, mode: str) -> BinaryIO:
+def _opened(path: str, mode: str, output: str) -> BinaryIO:
     try:
         return cast(BinaryIO, open(path, mode, buffering=0))
     except OSError as error:
-        raise CommandError(f"{path} can not be written ({error.strerror})") from None
+        raise _unwritable(output, error) from None
+
+
+def _unwritable(output: str, error: OSError) -> CommandError:
+    return CommandError(f"{output} can not be written ({error.strerror})", _ELSEWHERE)
 
 
 @contextmanager
@@ -140,7 +150,7 @@ def _folder(output: str) -> Iterator[Write]:
             os.rmdir(output)
         os.rename(part, output)
     except OSError as error:
-        raise CommandError(f"{output} can not be written ({error.strerror})") from None
+        raise _unwritable(output, error) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -66,8 +66,10 @@ def _names(images: Sequence[str], files: Sequence[str]) -> Iterator[str]:
     for image in images:
         if image == _STDIN:
             yield from _listed(sys.stdin)
-        else:
+        elif image.strip():
             yield image
+        else:
+            raise click.UsageError("The name of an image is empty.")
     for path in files:
         if path == _STDIN:
             yield from _listed(sys.stdin)
@@ -164,15 +166,15 @@ class Bars(Shown):
     def _node(self, event: dict[str, Any]) -> None:
         where = f"{event['node']}: {event['image']}"
         if event["state"] in ("refused", "failed"):
-            self._fail(f"{where}: {event['problem']}", "")
+            self._fail(f"{where}: {event['problem']}", "See 'nodecache status --cluster'.")
         elif event["state"] == "done":
             self._say(f"{where}  done")
 
     def _done(self, event: dict[str, Any]) -> None:
         self._bars.update(self._total, visible=False)
-        if event["nodes"] == 0:
+        if event["nodes"] == 0 and not event["nodes_failed"]:
             self._fail("there are no other nodes to tell", "See 'nodecache status --cluster'.")
-        elif event["nodes"] is not None:
+        elif event["nodes"]:
             well = event["nodes"]
             self._say(f"{well} other {'node was' if well == 1 else 'nodes were'} told")
 

@@ -32,6 +32,8 @@ _SOURCES: Final = {
     "stale": "disk, stale",
     "passed": "passed through",
 }
+#: Words for what a node that was not asked is to this one.
+_STATES: Final = {"version": "other version", "leaving": "stopping"}
 _ERRORS: Final = 5
 
 
@@ -100,7 +102,8 @@ def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
 
 
 def _show_upstreams(upstreams: list[dict[str, Any]]) -> None:
-    shown = table("UPSTREAM", "STATE", "SINCE", "PULLS LEFT", "RESET IN", right=("SINCE",))
+    columns = ("UPSTREAM", "STATE", "SINCE", "PULLS LEFT", "RESET IN")
+    shown = table(*columns, right=("SINCE",), folded=("UPSTREAM", "STATE"))
     for each in upstreams:
         limit = each["rate_limit"]
         left = resets = "-"
@@ -114,25 +117,40 @@ def _show_upstreams(upstreams: list[dict[str, Any]]) -> None:
 
 
 def _show_cluster(document: dict[str, Any]) -> None:
-    right = ("SIZE", "HITS", "UPSTREAM", "UP")
-    shown = table("NODE", "STATE", "VERSION", "SIZE", "HITS", "UPSTREAM", "UP", right=right)
+    columns = ("NODE", "STATE", "VERSION", "SIZE", "HITS", "UPSTREAM", "BREAKERS", "UP")
+    shown = table(*columns, right=("SIZE", "HITS", "UPSTREAM", "UP"))
     notes = []
     for node in document["nodes"]:
         name = node["id"] or "this node"
         told = node["status"] or {}
-        mark = "*" if node["self"] else ""
-        state = node["state"] if node["status"] else "no answer"
-        cells = (
+        shown.add_row(
+            name + ("*" if node["self"] else ""),
+            _state(node),
+            told.get("release") or node.get("release") or "-",
             size(told.get("bytes")),
             percent(told.get("hit_rate")),
             size(told.get("upstream_bytes")),
+            _breakers(told),
+            ago(told.get("uptime_seconds")),
         )
-        version = told.get("release") or node.get("release") or "-"
-        shown.add_row(name + mark, state, version, *cells, ago(told.get("uptime_seconds")))
         notes += [f"{name}: {note}" for note in _notes(node, told)]
     print_table(shown)
     for note in notes:
         console().print(note)
+
+
+def _state(node: dict[str, Any]) -> str:
+    state = str(node["state"])
+    return state if node["status"] else _STATES.get(state, "no answer")
+
+
+def _breakers(told: dict[str, Any]) -> str:
+    """How many upstreams and peers a node does not ask for now; the notes name them."""
+    if not told:
+        return "-"
+    upstreams, peers = len(told.get("upstreams_down", ())), told.get("peers_aside", 0)
+    found = [count(n, what) for n, what in ((upstreams, "upstream"), (peers, "peer")) if n]
+    return ", ".join(found) or "none"
 
 
 def _notes(node: dict[str, Any], told: dict[str, Any]) -> Iterator[str]:

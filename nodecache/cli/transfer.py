@@ -38,16 +38,27 @@ def pipe_to(target: Target) -> Iterator[str]:
     except OSError as error:
         with suppress(OSError):
             os.unlink(path)
-        raise CommandError(
-            f"no pipe can be made in {data_dir} ({error.strerror})",
-            "Run this as the user that runs the node, and name its data folder with --data-dir.",
-            EXIT_UNREACHABLE,
-        ) from None
+        raise _no_pipe(data_dir, error) from None
     try:
         yield path
     finally:
         with suppress(OSError):
             os.unlink(path)
+
+
+def _no_pipe(data_dir: str, error: OSError) -> CommandError:
+    if isinstance(error, FileNotFoundError):
+        return CommandError(
+            f"no node keeps its data in {data_dir}",
+            "Start it with 'nodecache serve', or name its data folder with --data-dir DIR or "
+            "NODECACHE_DATA_DIR.",
+            EXIT_UNREACHABLE,
+        )
+    return CommandError(
+        f"no pipe can be made in {data_dir} ({error.strerror})",
+        "Run this as the user that runs the node, and name its data folder with --data-dir.",
+        EXIT_UNREACHABLE,
+    )
 
 
 class Feeding:
@@ -131,7 +142,7 @@ class Draining:
         if self.problem is not None:
             raise CommandError(
                 f"the archive can not be written ({self.problem.strerror})",
-                "What there was of it was removed.",
+                "Name a place with room for it with -o.",
             )
         return self.count
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import attrs
 
@@ -25,6 +26,15 @@ from nodecache.steering.trying import Spare, Trying, TryPorts
 from nodecache.steering.warm import WarmingByOrder, WarmPorts
 from nodecache.store import Store
 from nodecache.warming import Ports, Warming, Wishes
+from nodecache.web.api import PeerState
+
+_AWAY: Final = {
+    PeerState.LIVE: "too many nodes fail for any to be asked",
+    PeerState.ASIDE: "it failed a moment ago, and is not asked",
+    PeerState.VERSION: "it speaks another version of the wire",
+    PeerState.LEAVING: "it is stopping",
+    PeerState.UNKNOWN: "it has never answered",
+}
 
 
 def own_platform() -> str:
@@ -67,6 +77,13 @@ class Moved:
         """The other nodes that may be asked."""
         return () if self.neighbours is None else self.neighbours.live_peers()
 
+    def away(self) -> list[tuple[str, str]]:
+        """The ids of those that may not, and why."""
+        if self.neighbours is None:
+            return []
+        live, known = {peer.id for peer in self.live()}, self.neighbours.table.seen().peers
+        return [(row.id, _AWAY[row.state]) for row in known if row.id not in live]
+
 
 class Moving:
     """``verbs`` are its orders; ``stop`` is owed."""
@@ -108,6 +125,7 @@ class Moving:
                 cap=moved.cap,
                 peers=None if near is None else near.peers,
                 live=moved.live,
+                away=moved.away,
             )
         )
 

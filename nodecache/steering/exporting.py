@@ -16,7 +16,7 @@ from nodecache.archives.tar import END
 from nodecache.archives.writing import bytes_of
 from nodecache.config import format_size
 from nodecache.events import Source
-from nodecache.failures import BadRequest, Failure, OfflineMiss, StoreFailure
+from nodecache.failures import BadRequest, Failure, StoreFailure
 from nodecache.freshness import TagEntry
 from nodecache.limits import MIB, Limits, Timeouts
 from nodecache.reference import Digest, Reference, Repository, Tag
@@ -34,6 +34,7 @@ from nodecache.warming import Plan, Ports, Warming, matches
 #: Bytes that one disk job reads.
 _STEP: Final = MIB
 _FORMATS: Final = ("oci", "docker")
+_FETCH: Final = "Leave --offline out to fetch it; 'nodecache list' shows what is here."
 
 
 class Shelf(Protocol):
@@ -66,6 +67,10 @@ class ExportPorts:
     platform: Callable[[], str]
 
 
+class _NotHere(Failure):
+    """It would have to be fetched, and the order says that nothing is."""
+
+
 class OnDisk:
     """The cache without its upstreams: what a tag means by the last word on it."""
 
@@ -75,7 +80,7 @@ class OnDisk:
     async def manifest(
         self, repository: Repository, reference: Reference, *, head: bool
     ) -> ManifestResult:
-        """Raises OfflineMiss, StoreFailure."""
+        """Raises _NotHere, StoreFailure."""
         del head
         digest = reference
         if isinstance(digest, Tag):
@@ -84,16 +89,16 @@ class OnDisk:
         found = None if isinstance(digest, Tag) else await self._shelf.read_manifest(digest)
         if found is None:
             mark = ":" if isinstance(reference, Tag) else "@"
-            raise OfflineMiss(f"{repository}{mark}{reference}")
+            raise _NotHere(f"{repository}{mark}{reference} is not here")
         body = found.body
         return ManifestResult(found.digest, found.media_type, len(body), body, Source.DISK)
 
     async def blob(
         self, repository: Repository, digest: Digest, *, whole: bool
     ) -> BlobResult | PassThroughResult:
-        """Raises OfflineMiss: it is asked for what is missing only."""
+        """Raises _NotHere: it is asked for what is missing only."""
         del whole
-        raise OfflineMiss(f"{repository}@{digest}")
+        raise _NotHere(f"{repository}@{digest} is not here")
 
 
 class Exporting:
@@ -164,12 +169,14 @@ class Exporting:
             image = parse_image(name, self._ports.known())
             self._ports.permit(image.repository.name, image.repository.namespace)
         except (BadRequest, Failure) as failure:
-            raise Refused(f"{name}: {failure}", next_step(failure)) from None
+            raise Refused(f"{name or repr(name)}: {failure}", next_step(failure)) from None
         return image
 
     async def _of(self, name: str, work: Awaitable[Any]) -> Any:
         try:
             return await work
+        except _NotHere as missing:
+            raise Refused(f"{name}: {missing}", _FETCH) from None
         except Failure as failure:
             raise Refused(f"{name}: {failure}", next_step(failure)) from None
 

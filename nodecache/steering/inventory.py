@@ -22,7 +22,7 @@ from nodecache.freshness import TagEntry
 from nodecache.reference import Digest, Image, Pattern, Repository, Tag, nearest
 from nodecache.seams import WallClock
 from nodecache.steering.outline import Outline, Part, outline
-from nodecache.steering.verbs import Refused
+from nodecache.steering.verbs import NAMES, Refused
 from nodecache.store import Census
 
 #: Outlines kept in memory: they never change, and reading them takes the disk.
@@ -143,7 +143,7 @@ class Inventory:
         try:
             return Pattern.parse(text, self.known)
         except Failure as failure:
-            raise Refused(f"{text!r} is no name of an image: {failure}") from None
+            raise Refused(f"{text!r} is no name of an image: {failure}", NAMES) from None
 
     async def _unnamed(self, named: Iterable[Listed]) -> list[Listed]:
         """Manifests that nothing leads to."""

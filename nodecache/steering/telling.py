@@ -7,11 +7,19 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 
-from nodecache.failures import OfflineMiss, UnknownNamespace, UpstreamFailure, UpstreamKind
+from nodecache.failures import (
+    BadRequest,
+    NameDenied,
+    NoRoom,
+    OfflineMiss,
+    UnknownNamespace,
+    UpstreamFailure,
+    UpstreamKind,
+)
 from nodecache.peerwire.wishes import Fulfilment, Stage
 from nodecache.reference import Digest
-from nodecache.steering.verbs import Tell
-from nodecache.warming import Plan, bytes_of
+from nodecache.steering.verbs import NAMES, Tell
+from nodecache.warming import NothingFits, Plan, bytes_of
 
 #: Seconds between two lines about one blob.
 _TELL: Final = 0.2
@@ -98,6 +106,14 @@ def next_step(failure: Exception) -> str:
         return "Add the registry with --upstream NS=URL and start the node again."
     if isinstance(failure, OfflineMiss):
         return "Bring it with 'nodecache import', or start the node without --offline."
+    if isinstance(failure, BadRequest):
+        return NAMES
+    if isinstance(failure, NameDenied):
+        return "The rules are 'allow' and 'deny' of its upstream: see 'nodecache config --running'."
+    if isinstance(failure, NothingFits):
+        return "Choose one that it has with --platform, or take --all-platforms."
+    if isinstance(failure, NoRoom):
+        return "Unpin or purge images, or raise max_size."
     if not isinstance(failure, UpstreamFailure):
         return ""
     if failure.is_absence:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
+
+#: What helps where the name of an image is none.
+NAMES: Final = "Names are like nginx:1.27, acme/tool or ghcr.io/x/y@sha256:..., in lower case."
 
 #: What is told while the work goes on: ``{"event": "progress", ...}`` may be left out where
 #: its reader is slow, any other event is not. Must not raise.

@@ -37,6 +37,8 @@ from nodecache.warming import (
 _POLL: Final = 1.0
 _PATIENCE: Final = 5
 
+_PLATFORMS: Final = "'nodecache show IMAGE' shows which ones an image has."
+
 Permit = Callable[[str, str], Repository]
 
 
@@ -50,7 +52,10 @@ class Wishing(Protocol):
 
 @attrs.frozen
 class WarmPorts:
-    """What warming by order works with. ``cap`` is in bytes; ``peers`` None: there are none."""
+    """What warming by order works with. ``cap`` is in bytes; ``peers`` None: there are none.
+
+    ``away`` are ids of nodes that are not asked now, and why, in words.
+    """
 
     warming: Warming
     clock: IReactorTime
@@ -61,6 +66,7 @@ class WarmPorts:
     cap: Callable[[], int]
     peers: Wishing | None
     live: Callable[[], tuple[Peer, ...]]
+    away: Callable[[], Sequence[tuple[str, str]]] = tuple
 
 
 @attrs.frozen
@@ -80,7 +86,7 @@ class Chosen:
             for each in platforms:
                 check_platform(each)
         except ValueError as error:
-            raise Refused(f"--platform: {error}") from None
+            raise Refused(f"--platform: {error}", _PLATFORMS) from None
         return cls(platforms, document.flag("every"))
 
     def asked(self, image: Image, own: str) -> Asked:
@@ -174,6 +180,9 @@ class WarmingByOrder:
         peers = self._ports.live()
         job.nodes = len(peers)
         wanted = [(name, image) for name, image in images if image is not None]
+        for peer_id, why in self._ports.away():
+            for name, _ in wanted:
+                job.of_node(peer_id, name, Fulfilment(Stage.FAILED, words=f"not told: {why}"))
         return [
             functools.partial(self._others.run, _begun, self._tell_peer, peer, wanted, chosen, job)
             for peer in peers
