@@ -135,17 +135,8 @@ class Child:
             raise NotInTime(f"{self.name} ends within {patience:.0f} s\n{self.tail()}") from None
 
     def stop(self, patience: float = 15.0) -> None:
-        """SIGTERM, then SIGKILL for it and for what is left of its children. Idempotent."""
-        if self.alive:
-            self.process.terminate()
-            self.process.send_signal(signal.SIGCONT)  # a test may have frozen it
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(patience)
-        left = [*descendants(self.pid), *([self.pid] if self.alive else [])]
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait(patience)
+        """As ``end``."""
+        end(self.process, patience)
 
     def __enter__(self) -> Self:
         return self
@@ -159,8 +150,25 @@ class Child:
         self.stop()
 
 
+def end(process: subprocess.Popen[bytes], patience: float = 15.0) -> None:
+    """SIGTERM, then SIGKILL for it and for what is left of its session. Idempotent.
+
+    ``process`` was started with a session of its own.
+    """
+    if process.poll() is None:
+        process.terminate()
+        process.send_signal(signal.SIGCONT)  # a test may have frozen it
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+    left = [*descendants(process.pid), *([process.pid] if process.poll() is None else [])]
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait(patience)
+
+
 def descendants(session: int) -> list[int]:
-    """Processes of the session that ``Child`` opened, without its leader."""
+    """Processes of a session, without its leader."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == session:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from tests.system.parts.processes import PATIENCE, NotInTime
+from tests.system.parts.processes import PATIENCE, NotInTime, end
 
 COLUMNS, LINES = 80, 24
 
@@ -88,9 +88,7 @@ class Terminal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        end(self.process)
         os.close(self._main)
 
     def type(self, text: str) -> None:
