@@ -25,7 +25,7 @@ from nodecache.web.page import plot, units
 from nodecache.web.page.facts import facts
 from nodecache.web.page.markup import Html, tag, text
 from nodecache.web.page.peers import BLAMED, LISTED
-from nodecache.web.page.peers_map import BETWEEN, DRAWN
+from nodecache.web.page.peers_map import BETWEEN, DRAWN, MIDDLE
 from nodecache.web.page.peers_seen import neighbours
 from nodecache.web.page.site import HEADERS, policy, read_assets, status_page, wants_html
 from nodecache.web.page.whole import Documents, live, page
@@ -485,6 +485,45 @@ def test_lines_are_bounded() -> None:
     edges = [(a, b, 1000, 1.0) for a in names for b in names if a != b]
     markup = drawn(peers=seen(*map(peer, names)), feeds=cluster_feeds(*edges))
     assert markup.count('class="flow between"') == BETWEEN
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["ip-1.ec2.internal", "ip-2.ec2.internal"], ["ip-1", "ip-2"]),
+        (["ip-1.ec2.internal", "ip-2"], ["…-1.ec2.internal", "ip-2"]),
+        (["10.0.0.2:5001", "10.0.0.3:5001"], ["10.0.0.2:5001", "10.0.0.3:5001"]),
+        (["node-1"], ["node-1"]),
+        (["n" * 99], ["…" + "n" * 15]),
+    ],
+)
+def test_names_on_the_map_are_cut_where_they_are_the_same(
+    names: list[str], labels: list[str]
+) -> None:
+    markup = drawn(peers=seen(*map(peer, names)))
+    found = re.findall(r'<text x="0"[^>]*>([^<]*)</text>', markup)
+    assert found == labels
+
+
+def test_a_line_past_the_middle_is_seen() -> None:
+    """Two peers stand to the sides, and a line from one to the other leaves the middle free."""
+    feeds = cluster_feeds(("a", "b", 10**9, 1.0))
+    markup = drawn(peers=seen(peer("a"), peer("b")), feeds=feeds)
+    [path] = re.findall(r'class="flow between">.*?<path d="M(\S+) (\S+)Q\S+ (\S+) ', markup)
+    start_y, bend_y = float(path[1]), float(path[2])
+    assert abs((start_y + bend_y) / 2 - MIDDLE[1]) > 15
+
+
+def test_a_limit_that_is_used_up_is_not_drawn_as_one_that_is_unknown() -> None:
+    assert "used-up" in drawn(answered(), limit(0)).partition("<body>")[2]
+    assert "used-up" not in drawn(answered(), limit(4)).partition("<body>")[2]
+
+
+def test_a_full_disk_is_said_to_take_nothing() -> None:
+    full = attrs.evolve(now().cache, disk_free=1, floor=50)
+    words = Outline(drawn(cache=full)).text
+    assert "passed through until the disk has more free" in words
+    assert "goes to make room" not in words
 
 
 def test_states_are_told_apart_by_shape_and_word() -> None:

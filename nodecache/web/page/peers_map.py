@@ -27,8 +27,12 @@ OLD: Final = 60.0
 WIDE, HIGH = 360, 272
 ACROSS, DOWN = 118, 104
 MIDDLE = (WIDE / 2, HIGH / 2)
+#: Where the drawing of one or two peers begins, and how high it is.
+FLAT = (HIGH / 2 - 50, 100)
 #: How far a line between others is bent: to the left of its way, and to the middle.
 BENT, DRAWN_IN = 18.0, 0.22
+#: One that would go through the middle is bent more, so as to pass it.
+PASSING = 34.0
 
 Point: TypeAlias = tuple[float, float]
 
@@ -39,6 +43,7 @@ def drawing(me: str, found: list[Neighbour], feeds: dict[str, Any]) -> Html:
     # By name around the ring, so that nobody moves when somebody gets busy.
     drawn.sort(key=lambda each: (each.row["zone"], each.row["id"]))
     places = _places(len(drawn))
+    shared = _shared([each.row["id"] for each in drawn])
     at = {each.row["id"]: place for each, place in zip(drawn, places, strict=True)}
     named = len(drawn) <= NAMED
     middle = tag(
@@ -54,18 +59,25 @@ def drawing(me: str, found: list[Neighbour], feeds: dict[str, Any]) -> Html:
         _between(at, feeds),
         [_lines(each, place) for each, place in zip(drawn, places, strict=True)],
         middle,
-        [_mark(each, place, named=named) for each, place in zip(drawn, places, strict=True)],
-        viewBox=f"0 0 {WIDE} {HIGH}",
+        [
+            _mark(each, place, shared if named else None)
+            for each, place in zip(drawn, places, strict=True)
+        ],
+        viewBox=f"0 0 {WIDE} {HIGH}" if len(drawn) > 2 else f"0 {FLAT[0]} {WIDE} {FLAT[1]}",
         role="img",
         class_="map",
     )
 
 
 def _places(number: int) -> list[Point]:
-    """Around an ellipse, from the top; every other one further in where there are many."""
+    """Around an ellipse, from the top; every other one further in where there are many.
+
+    One or two stand to the sides.
+    """
     places = []
+    first = -math.pi / 2 if number > 2 else math.pi
     for at in range(number):
-        angle = 2 * math.pi * at / number - math.pi / 2
+        angle = 2 * math.pi * at / number + first
         reach = 0.78 if number > 18 and at % 2 else 1.0
         places.append(
             (
@@ -123,12 +135,12 @@ def _between(places: dict[str, Point], feeds: dict[str, Any]) -> list[Html]:
 def _bent(start: Point, stop: Point, edge: dict[str, Any], lately: float) -> Html:
     along = _direction(start, stop)
     half = ((start[0] + stop[0]) / 2, (start[1] + stop[1]) / 2)
-    turn = tuple(
-        half[axis] + (MIDDLE[axis] - half[axis]) * DRAWN_IN + BENT * (along[1], -along[0])[axis]
-        for axis in (0, 1)
+    beside = BENT + max(0.0, PASSING - math.dist(half, MIDDLE))
+    bend = (
+        half[0] + (MIDDLE[0] - half[0]) * DRAWN_IN + along[1] * beside,
+        half[1] + (MIDDLE[1] - half[1]) * DRAWN_IN - along[0] * beside,
     )
-    bend = (turn[0], turn[1])
-    thick = min(4.0, max(0.8, 1.0 + math.log10(max(1.0, edge["bytes"] / lately / QUIET))))
+    thick = min(2.6, 0.8 + 0.45 * math.log10(max(1.0, edge["bytes"] / lately / QUIET)))
     into = _direction(bend, stop)
     (x1, y1), (x2, y2) = _moved(start, _direction(start, bend), 12), _moved(stop, into, -15)
     path = f"M{x1:.1f} {y1:.1f}Q{bend[0]:.1f} {bend[1]:.1f} {x2:.1f} {y2:.1f}"
@@ -184,14 +196,14 @@ def _shape(state: str) -> Html:
     )
 
 
-def _mark(each: Neighbour, at: Point, *, named: bool) -> Html:
+def _mark(each: Neighbour, at: Point, shared: str | None) -> Html:
+    """With its name, but for what all names end in, where ``shared`` is not None."""
     x, y = at
     label = None
-    if named:
+    if shared is not None:
         below = y >= MIDDLE[1]
-        label = tag(
-            "text", _short(each.row["id"]), x=0, y=21 if below else -13, text_anchor="middle"
-        )
+        name = _short(each.row["id"].removesuffix(shared))
+        label = tag("text", name, x=0, y=21 if below else -13, text_anchor="middle")
     return tag(
         "g",
         tag("title", f"{each.row['id']}: {words(each.row)}"),
@@ -199,6 +211,13 @@ def _mark(each: Neighbour, at: Point, *, named: bool) -> Html:
         label,
         transform=f"translate({x:g} {y:g})",
     )
+
+
+def _shared(names: list[str]) -> str:
+    """The domain that all of ``names`` are in, with its dot; empty for none, as of addresses."""
+    hosts, domains = zip(*(name.partition(".")[::2] for name in names), strict=True)
+    one = len(set(domains)) == 1 and domains[0] and not any(host.isdigit() for host in hosts)
+    return f".{domains[0]}" if one else ""
 
 
 def _short(name: str) -> str:

@@ -20,13 +20,15 @@ def room(cache: dict[str, Any]) -> Html:
         "div",
         _cache(cache),
         _disk(cache),
-        tag("p", f"{kept}. {_words(left)}", class_="note"),
+        tag("p", f"{kept}. {_words(left, cache)}", class_="note"),
     )
 
 
-def _words(left: int) -> str:
+def _words(left: int, cache: dict[str, Any]) -> str:
     if left:
         return f"Room for {size(left)} more before anything has to go."
+    if cache["disk_free"] <= cache["floor"]:
+        return "What is not stored is passed through until the disk has more free."
     return "What was unused longest goes to make room."
 
 

@@ -85,7 +85,12 @@ def _gauge(share: float | None, left: int, words: str) -> Html:
     level = "low" if share is not None and share <= 0.1 else "fine"
     return tag(
         "svg",
-        tag("path", class_="rest", d=_GAUGE, pathLength=100),
+        tag(
+            "path",
+            class_="rest" if share is None or share else "rest used-up",
+            d=_GAUGE,
+            pathLength=100,
+        ),
         tag("path", class_=level, d=_GAUGE, pathLength=100, stroke_dasharray=f"{filled} 200")
         if filled
         else None,

@@ -83,7 +83,7 @@ def live(documents: Documents, assets: Assets) -> Html:
                     data_release=assets.release,
                     data_title=top.title(status),
                 ),
-                _foot(),
+                _foot(shared=documents.peers is not None),
             )
         )
     )
@@ -153,8 +153,9 @@ def _more(name: str, words: str, wide: Html) -> Html:
     return tag("details", tag("summary", words), scrolls, id=name)
 
 
-def _foot() -> Html:
+def _foot(*, shared: bool) -> Html:
     # Without a slash before them: there may be a proxy that shows the node under a path of its own.
-    paths = ("metrics", "api/v1/status", "api/v1/history", "api/v1/transfers", "api/v1/errors")
+    documents = ["status", "history", "transfers", "errors", *(["peers", "feeds"] * shared)]
+    paths = ("metrics", *(f"api/v1/{name}" for name in documents))
     links = [tag("li", tag("a", f"/{path}", href=path)) for path in paths]
     return tag("footer", tag("ul", links), tag("p", "Counts are since the start of the node."))
