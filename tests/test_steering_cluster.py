@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from nodecache import __version__
 from nodecache.membership import Address
 from nodecache.reference import Digest
-from tests.cluster_case import ClusterCase, Member, reactor
+from tests import fakes_peer
+from tests.cluster_case import SECRET, ClusterCase, Member, reactor
 from tests.fakes_client import until
+from tests.fakes_peer import LyingPeer
 from tests.steering_case import Said, nodecache
 
 NGINX = "library/nginx"
@@ -72,6 +76,58 @@ class StatusOfAll(ClusterCase):
         [other] = [node for node in document["nodes"] if node["id"] == str(address)]
         assert other["status"] is None
         assert other["problem"]
+
+    def test_one_of_another_version_and_one_that_never_answered_are_no_secret(
+        self,
+    ) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._strangers())
+
+    async def _strangers(self) -> None:
+        """``pull --all-nodes`` names them too: they do not have the image then."""
+        self.patch(fakes_peer, "WIRE_VERSION", "2")
+        newer = LyingPeer("newer", secrets=(SECRET.encode(),))
+        self.addCleanup(lambda: Deferred.fromCoroutine(newer.stop()))
+        own, nowhere = self.addresses(2)
+        member = self.member(0, [own, newer.listen(reactor), nowhere])
+        self.members = [member]
+        await member.start()
+        node = member.node
+        assert node is not None
+        assert node._neighbours is not None
+        table = node._neighbours.table
+        await until(reactor, lambda: "newer" in {row.id for row in table.seen().peers})
+        rows = [line.split() for line in (await say(member, "status", "--cluster")).out.split("\n")]
+        assert rows[0] == ["NODE", "STATE", "VERSION", "SIZE", "HITS", "UPSTREAM", "BREAKERS", "UP"]
+        assert rows[1][:3] == ["node0*", "live", __version__]
+        assert ["newer", "other", "version", "0.0", *"-----"] in rows
+        assert [str(nowhere), "no", "answer", *"------"] in rows
+        assert ["newer:", "it", "speaks", "another", "version", "of", "the", "wire"] in rows
+        self.hub.add_image(NGINX, "1", [b"x" * 1000])
+        said = await say(member, "pull", "nginx:1", "--all-nodes")
+        assert said.code == 1
+        assert "newer: nginx:1: not told: it speaks another version of the wire\n" in said.err
+        why = "it (has never answered|failed a moment ago, and is not asked)"
+        assert re.search(f"{nowhere}: nginx:1: not told: {why}\n", said.err)
+        assert "'nodecache status --cluster'" in said.err
+        assert said.out.startswith("nginx:1  ")
+
+    def test_what_a_node_does_not_ask_for_now_stands_in_its_line(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._breakers())
+
+    async def _breakers(self) -> None:
+        first, second = await self.cluster(2)
+        assert second.node is not None
+        assert second.node._neighbours is not None
+        await second.node._listeners["peer_listen"].close()
+        second.node._neighbours.site.abort_all()
+        await say(first, "status", "--cluster")  # which finds it gone
+        await self.hub.stop()
+        assert (await first.manifest(NGINX, "1")).status >= 500
+        out = (await say(first, "status", "--cluster")).out
+        row = next(line for line in out.splitlines() if line.startswith("node0*"))
+        assert "  1 upstream, 1 peer  " in row, out
+        assert "node0: docker.io does not answer it\n" in out
+        assert "node0: it has put 1 peer aside\n" in out
 
 
 class WhereBlobsComeFrom(ClusterCase):
