@@ -70,7 +70,7 @@ def measured(row: Row, world: World) -> Outcome:
         title=row.title,
         figures=figures,
         verdicts=tuple(bar.judge(figures) for bar in row.bars),
-        notes=tuple(row.notes(world)) if not failed else (),
+        notes=world.take_notes(),
         seconds=time.monotonic() - began,
         others=others.share(),
         failed=failed,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
+from bench import scan
 from bench.parts.clocks import settled
 from bench.parts.ground import Ground, Grounds, loopback
 from bench.parts.load import pull
@@ -33,7 +34,10 @@ class World:
     children: list[Child] = attrs.Factory(list)
     missing: dict[str, str] = attrs.Factory(dict)
     _count: Iterator[int] = attrs.Factory(itertools.count)
+    _notes: list[str] = attrs.Factory(list)
     _images: dict[int, Image] = attrs.Factory(dict)
+    _sparse: dict[int, Blob] = attrs.Factory(dict)
+    _filled: dict[int, pathlib.Path] = attrs.Factory(dict)
     _shelf: Shelf | None = None
 
     def pick(self, usual: int, quick: int) -> int:
@@ -56,6 +60,29 @@ class World:
             made = image([huge_layer(mib * MIB, mib)])
             self._images[mib] = self.shelf.add(f"library/mib-{mib}", made)
         return self._images[mib]
+
+    def sparse(self, mib: int) -> Blob:
+        """A blob of zeros, which takes no room on the disk of upstream."""
+        if mib not in self._sparse:
+            self._sparse[mib] = self.shelf.sparse(mib * MIB)
+        return self._sparse[mib]
+
+    def filled(self, count: int) -> pathlib.Path:
+        """A data folder with so many sparse blobs, or a few more."""
+        if count not in self._filled:
+            folder = self.place("filled")
+            folder.mkdir()
+            scan.make(str(folder), count)
+            self._filled[count] = folder
+        return self._filled[count]
+
+    def note(self, words: str) -> None:
+        """Say with the row what its figures do not tell."""
+        self._notes.append(words)
+
+    def take_notes(self) -> tuple[str, ...]:
+        notes, self._notes = tuple(self._notes), []
+        return notes
 
     @contextlib.contextmanager
     def upstream(
@@ -128,8 +155,13 @@ def layer(of: Image) -> Blob:
     return of.manifest.blobs[1]
 
 
-def blob_url(server: Cache | Origin, of: Image, blob: Blob | None = None) -> str:
-    return f"{server.url}/v2/{of.name}/blobs/{(blob or layer(of)).digest}"
+def blob_url(server: Cache | Origin, of: Image) -> str:
+    return f"{server.url}/v2/{of.name}/blobs/{layer(of).digest}"
+
+
+def url_of(server: Cache | Origin, blob: Blob) -> str:
+    """Of a blob that no image names; upstream gives it under any."""
+    return f"{server.url}/v2/library/blobs/blobs/{blob.digest}"
 
 
 def warm_up(cache: Cache, of: Image) -> None:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from bench.rows import cold, crowd, lag, layers, links, manifests, tls, warm
+from bench.rows import (
+    cold,
+    connections,
+    crowd,
+    growth,
+    idle,
+    lag,
+    layers,
+    links,
+    manifests,
+    memory,
+    start,
+    tls,
+    warm,
+)
 from bench.rows.row import Row
 
 ROWS: tuple[Row, ...] = (
@@ -14,4 +28,9 @@ ROWS: tuple[Row, ...] = (
     *crowd.ROWS,
     *layers.ROWS,
     *tls.ROWS,
+    *memory.ROWS,
+    *start.ROWS,
+    *connections.ROWS,
+    *idle.ROWS,
+    *growth.ROWS,
 )

@@ -27,7 +27,7 @@ def sample(world: World, upstream: Origin, of: Image) -> dict[str, float]:
 
 
 def measure(world: World) -> Figures:
-    of = world.image(world.pick(1024, 32))
+    of = world.image(world.pick(512, 32))
     with world.upstream() as upstream:
         return interleaved(world.pick(4, 1), {"nodecache": lambda: sample(world, upstream, of)})
 

@@ -9,7 +9,7 @@ from bench.core.bars import Bar, Key
 from bench.core.samples import Figures, interleaved, percentile
 from bench.parts.load import pull
 from bench.parts.origin import Origin
-from bench.parts.peers import Cache, nodecache, registry
+from bench.parts.peers import Cache, nodecache
 from bench.parts.pinger import pinging
 from bench.parts.world import World, blob_url, layer, warm_up
 from bench.rows.row import Row, mine
@@ -47,15 +47,13 @@ def cold(world: World, upstream: Origin, of: Image) -> dict[str, float]:
 
 def measure(world: World) -> Figures:
     of = world.image(world.pick(1024, 32))
-    seconds = 3.0 if not world.quick else 0.5
-    makers = (nodecache, registry)
-    with world.upstream() as upstream, world.all_empty(makers, upstream.url) as caches:
-        for cache in caches.values():
-            warm_up(cache, of)
-        servers: dict[str, Cache | Origin] = {**caches, "nginx": upstream}
+    seconds = 2.5 if not world.quick else 0.5
+    with world.upstream() as upstream, world.empty(nodecache, upstream.url) as cache:
+        warm_up(cache, of)
+        servers: dict[str, Cache | Origin] = {"nodecache": cache, "nginx": upstream}
         samples = {name: partial(warm, one, of, seconds) for name, one in servers.items()}
-        found = interleaved(world.pick(5, 2), samples)
-        mine_cold = interleaved(world.pick(5, 2), {"nodecache": partial(cold, world, upstream, of)})
+        found = interleaved(world.pick(5, 1), samples)
+        mine_cold = interleaved(world.pick(5, 1), {"nodecache": partial(cold, world, upstream, of)})
         found["nodecache"] |= mine_cold["nodecache"]
     return found
 

@@ -75,7 +75,7 @@ def measure(world: World) -> Figures:
             make.__name__: partial(sample, world, make, upstream, of, before)
             for make in (nodecache, registry)
         }
-        return interleaved(world.pick(4, 1), samples)
+        return interleaved(world.pick(3, 1), samples)
 
 
 ROWS = (

@@ -30,9 +30,9 @@ def measure(world: World) -> Figures:
     with world.upstream() as upstream, world.all_empty(makers, upstream.url) as caches:
         for cache in caches.values():
             sample(cache, of, 0.2)
-        seconds = 2.0 if not world.quick else 0.3
+        seconds = 1.5 if not world.quick else 0.3
         samples = {name: partial(sample, one, of, seconds) for name, one in caches.items()}
-        return interleaved(world.pick(5, 2), samples)
+        return interleaved(world.pick(4, 1), samples)
 
 
 def bars(name: str) -> tuple[Bar, Bar]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import attrs
 
@@ -15,13 +15,12 @@ OURS = "nodecache"
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """``measure`` may note in words what figures do not tell; ``usual`` rows run unasked."""
+    """``usual`` rows run unasked."""
 
     key: str
     title: str
     measure: Callable[[World], Figures]
     bars: tuple[Bar, ...] = ()
-    notes: Callable[[World], Iterable[str]] = lambda _: ()
     usual: bool = True
 
 
