@@ -16,8 +16,17 @@ ARGS ?=
 run: $(VENV)/run.stamp
 	@exec $(BIN)/nodecache serve --listen localhost:5000 --data-dir ./nodecache-data $(ARGS)
 
+# The rings of Python alone share WORKERS processes; the real parts after them share a machine.
+# Options that choose tests (ARGS="-k peers") may leave one of the two without any.
+WORKERS ?= 2
+NONE_CHOSEN = { [ $$? = 5 ] && $(if $(ARGS),true,false); }
+
 test: $(VENV)/dev.stamp system-parts
-	$(BIN)/python -m pytest tests $(ARGS)
+	@failed=0; \
+	$(BIN)/python -m pytest tests --ignore=tests/system -n $(WORKERS) $(ARGS) || \
+		$(NONE_CHOSEN) || failed=1; \
+	$(BIN)/python -m pytest tests/system $(ARGS) || $(NONE_CHOSEN) || failed=1; \
+	exit $$failed
 
 # Every fault on every leg in every state, hundreds of crashes, and the parsers under a fuzzer:
 # an hour or two, and docs/reliability.md (ARGS="--rounds 50 --fuzz-seconds 10").
@@ -35,7 +44,7 @@ soak: $(VENV)/dev.stamp
 
 # The rings that need nothing but Python.
 unit: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest tests --ignore=tests/system $(ARGS)
+	$(BIN)/python -m pytest tests --ignore=tests/system -n $(WORKERS) $(ARGS)
 
 # Eight nodes, a Hub and DNS in network namespaces of this machine, to pull in and to watch
 # (root; ARGS="--nodes 4 --link 50").

@@ -34,6 +34,7 @@ TEST = [
     "kubernetes-validate>=1.34",
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "PyJWT>=2.8",
     "PyYAML>=6.0",
 ]

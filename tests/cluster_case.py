@@ -35,8 +35,11 @@ SECRET = "a secret that is long enough"
 
 
 #: Below those that the kernel gives to outgoing connections: such a one can not take
-#: a port between its choice and its use. Each is given once in a process.
-PORTS = iter(range(20_000 + os.getpid() % 100 * 100, 32_768))
+#: a port between its choice and its use. Each is given once in a process; two test
+#: workers have two ranges.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FIRST = 20_000 + _WORKER % 2 * 6_000
+PORTS = iter(range(_FIRST + os.getpid() % 20 * 100, _FIRST + 6_000))
 
 
 def free_port() -> int:
