@@ -22,6 +22,7 @@ from tests.monitoring_kit import (
     groups,
     labels_of,
     maker,
+    panels,
     queries,
     rules,
 )
@@ -32,6 +33,21 @@ ALL = [
     *queries(),
     *(Asked(name, rule["expr"]) for name, rule in {**ALERTS, **RECORDS}.items()),
 ]
+SOURCE = {"type": "prometheus", "uid": "$datasource"}
+#: Of Grafana's own ids of units, those that are used here.
+UNITS = {"short", "percentunit", "bytes", "Bps", "s", "ops", "reqps"}
+#: What each view has to answer, and what a query of it names.
+ITEMS = {
+    "bytes by source": ("sum by (source)", "nodecache_response_bytes_total"),
+    "upstream bytes saved": ("nodecache_response_bytes_total", "- sum", "nodecache_upstream_bytes"),
+    "counted pulls avoided": ("nodecache_counted_pulls_avoided_total",),
+    "rate limit left": ("nodecache_upstream_rate_limit_remaining",),
+    "hit rate": ("nodecache_cache_hits_total", "nodecache_cache_misses_total"),
+    "cold-pull time": ("histogram_quantile", "nodecache_pull_seconds_bucket", "source"),
+    "peers' health": ("nodecache_peers{", "state"),
+    "disk": ("nodecache_disk_free_bytes",),
+    "cache": ("nodecache_cache_bytes",),
+}
 RUNBOOK = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
 
 
@@ -100,6 +116,63 @@ def test_a_dashboard_asks_for_the_data_source_and_for_what_it_shows(name: str) -
     used = set(re.findall(r"\$(\w+)", str([panel.get("targets") for panel in board["panels"]])))
     assert used <= {*names, "__rate_interval", "__range"}
     assert set(names) <= used
+
+
+@pytest.mark.parametrize("name", list(dashboards()))
+def test_a_dashboard_has_what_grafana_wants_to_import_it(name: str) -> None:
+    board = dashboards()[name]
+    assert board["uid"] == name.removesuffix(".json")
+    assert len(board["uid"]) <= 40
+    assert board["schemaVersion"] >= 36, "as Grafana 9 and newer write them"
+    assert board["title"]
+    assert "id" not in board, "Grafana gives one"
+    assert board["time"] == {"from": "now-6h", "to": "now"}
+    source, *others = board["templating"]["list"]
+    assert (source["type"], source["query"]) == ("datasource", "prometheus")
+    for variable in others:
+        assert variable["type"] == "query"
+        assert variable["datasource"] == SOURCE
+        assert variable["query"]["query"] == variable["definition"]
+        assert re.fullmatch(
+            r"label_values\(nodecache_build_info.*, (job|instance)\)", variable["definition"]
+        )
+
+
+@pytest.mark.parametrize(("name", "panel"), list(panels()), ids=lambda each: str(each)[:60])
+def test_a_panel_has_what_grafana_wants_to_draw_it(name: str, panel: Any) -> None:
+    assert panel["type"] in {"stat", "timeseries"}, name
+    assert panel["datasource"] == SOURCE
+    assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+    references = [target["refId"] for target in panel["targets"]]
+    assert references == sorted(set(references))
+    for target in panel["targets"]:
+        assert target["datasource"] == SOURCE
+        assert target["instant"] != target["range"]
+        assert "\n" not in target["expr"]
+    legends = [target["legendFormat"] for target in panel["targets"]]
+    assert len(set(legends)) == len(legends), "lines that can not be told apart"
+
+
+@pytest.mark.parametrize("asked", queries(), ids=lambda asked: asked.of)
+def test_rates_are_taken_over_what_grafana_says_and_sums_over_what_is_shown(asked: Asked) -> None:
+    """An interval of our own is too short for some scrapers and too long for a close look."""
+    windows = re.findall(r"(rate|irate|increase)\([^()]*\[([^\]]+)\]", asked.expr)
+    assert {window for how, window in windows if how == "rate"} <= {"$__rate_interval"}
+    assert {window for how, window in windows if how == "increase"} <= {"$__range"}
+    assert "irate" not in {how for how, _ in windows}
+    assert asked.expr.count("[") == len(windows)
+
+
+@pytest.mark.parametrize("name", list(dashboards()))
+@pytest.mark.parametrize("item", list(ITEMS))
+def test_both_views_show_all_that_people_ask(name: str, item: str) -> None:
+    found = [
+        target["expr"]
+        for of, panel in panels()
+        if of.startswith(f"{name}: ")
+        for target in panel["targets"]
+    ]
+    assert any(all(word in expr for word in ITEMS[item]) for expr in found)
 
 
 # Alerts.
