@@ -81,6 +81,21 @@ class Registry(Protocol):
         """Raises UnknownNamespace, NameDenied."""
         ...
 
+    def ready_manifest(self, repository: Repository, reference: Reference) -> ManifestResult | None:
+        """What ``manifest`` would answer, where that is known at once and no failure.
+
+        ``repository`` is what ``repository`` returned just now. The same object
+        is returned as long as the answer is the same. Nothing is told of it
+        until ``gave_manifest``.
+        """
+        ...
+
+    def gave_manifest(
+        self, repository: Repository, reference: Reference, result: ManifestResult
+    ) -> None:
+        """A client was given what ``ready_manifest`` said."""
+        ...
+
     async def manifest(
         self, repository: Repository, reference: Reference, *, head: bool
     ) -> ManifestResult: ...

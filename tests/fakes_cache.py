@@ -157,6 +157,10 @@ class FakeStore:
         await self._begin("read_tag")
         return self.tag_entries.get((repository, tag))
 
+    def known_tag(self, repository: Repository, tag: Tag) -> TagEntry | None:
+        self.calls.append("known_tag")
+        return self.tag_entries.get((repository, tag))
+
     async def write_tag(self, repository: Repository, tag: Tag, entry: TagEntry) -> None:
         await self._begin("write_tag")
         assert TagEntry.from_json(entry.to_json()) == entry, "an entry that could not be read"

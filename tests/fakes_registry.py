@@ -258,6 +258,9 @@ class FakeRegistry(Registry):
         self.cancelled = 0
         self.namespaces = ("docker.io", "quay.io")
         self.denied: dict[str, Failure] = {}
+        #: Whether manifests are given at once, and those that were.
+        self.at_once = False
+        self.gave: list[tuple[Repository, Reference, ManifestResult]] = []
 
     def add_manifest(self, body: bytes, *references: str, **fields: Any) -> Digest:
         digest = digest_of(body)
@@ -293,6 +296,15 @@ class FakeRegistry(Registry):
 
     def _count_cancel(self, _: object) -> None:
         self.cancelled += 1
+
+    def ready_manifest(self, repository: Repository, reference: Reference) -> ManifestResult | None:
+        found = self.manifests.get(str(reference)) if self.at_once else None
+        return found if isinstance(found, ManifestResult) else None
+
+    def gave_manifest(
+        self, repository: Repository, reference: Reference, result: ManifestResult
+    ) -> None:
+        self.gave.append((repository, reference, result))
 
     async def manifest(
         self, repository: Repository, reference: Reference, *, head: bool

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from unittest.mock import patch
 
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from nodecache.failures import NoRoom
@@ -15,7 +17,7 @@ from nodecache.freshness import TagEntry
 from nodecache.limits import KIB
 from nodecache.reference import Repository, Tag
 from nodecache.store import StoredListing
-from nodecache.store.tags import LAG, listing_from_bytes, listing_to_bytes
+from nodecache.store.tags import LAG, REREAD, listing_from_bytes, listing_to_bytes
 from tests.store_case import MORNING, StoreCase, digest_of, some_bytes
 
 ALPINE = Repository("docker.io", "library/alpine")
@@ -41,6 +43,56 @@ class TagTests(StoreCase):
         self.reopened()
         self.assertEqual(self.read(), ENTRY)
         self.assert_accounts_are_right()
+
+    def test_it_is_known_for_a_moment_once_it_was_read(self) -> None:
+        self.assertIsNone(self.store.known_tag(ALPINE, LATEST))
+        self.write(ENTRY)
+        self.assertIsNone(self.store.known_tag(ALPINE, LATEST))
+        self.assertEqual(self.read(), ENTRY)
+        self.assertEqual(self.store.known_tag(ALPINE, LATEST), ENTRY)
+        self.assertIsNone(self.store.known_tag(ALPINE, Tag("other")))
+        self.clock.advance(REREAD)
+        self.assertIsNone(self.store.known_tag(ALPINE, LATEST))
+        self.read()
+        self.offset -= 1  # a clock that was set back tells no age
+        self.assertIsNone(self.store.known_tag(ALPINE, LATEST))
+
+    def test_what_was_written_or_dropped_since_is_not_known_any_more(self) -> None:
+        self.write(ENTRY)
+        for change in (self.write, lambda _: self.run_now(self.store.drop_tag(ALPINE, LATEST))):
+            self.read()
+            change(OTHER)
+            self.assertIsNone(self.store.known_tag(ALPINE, LATEST))
+
+    def test_one_that_is_gone_from_the_index_is_not_known(self) -> None:
+        self.write(ENTRY)
+        self.read()
+        self.successResultOf(self.store._room.drop(self.store._tags.key(ALPINE, LATEST)))
+        self.assertIsNone(self.store.known_tag(ALPINE, LATEST))
+
+    def test_to_know_it_is_a_use(self) -> None:
+        self.write(ENTRY)
+        self.write(ENTRY, Tag("other"))
+        self.read()
+        self.clock.advance(REREAD / 2)
+        key = self.store._tags.key(ALPINE, LATEST)
+        with patch.object(self.store._accounts, "used") as used:
+            self.store.known_tag(ALPINE, LATEST)
+        used.assert_called_once_with(key)
+
+    def test_a_read_that_a_write_overtook_is_not_believed(self) -> None:
+        """It may have read what stood there before."""
+        self.write(ENTRY)
+        self.run_now(self.store.close())
+        pool = self.open_held()
+        self.addCleanup(pool.flush)
+        reading = Deferred.fromCoroutine(self.store.read_tag(ALPINE, LATEST))
+        writing = Deferred.fromCoroutine(self.store.write_tag(ALPINE, LATEST, OTHER))
+        pool.flush()
+        self.successResultOf(writing)
+        self.successResultOf(reading)
+        known = self.store.known_tag(ALPINE, LATEST)
+        self.assertNotEqual(known, ENTRY)
 
     def test_it_lies_where_the_layout_says(self) -> None:
         self.write(ENTRY)

@@ -8,6 +8,7 @@ Theory of operation. Rooms, each with one question to answer::
     manifests     where is the manifest of this digest?
     checks        one look upstream for what a tag means
     tags          is the tag's meaning fresh, and what is served if not?
+    ready         which manifests can be had without waiting for anything?
     memories      what do this node and the others remember, while upstream fails?
     recall        which of that can be pulled whole?
     completeness  can what a cached manifest names be had, while upstream fails?
@@ -44,13 +45,15 @@ from nodecache.cache.completeness import Completeness
 from nodecache.cache.entries import Entries
 from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hints import SizeHints
+from nodecache.cache.hot import manifest_result
 from nodecache.cache.keeping import Keeping
 from nodecache.cache.listings import Listings
-from nodecache.cache.manifests import Manifests, manifest_result
+from nodecache.cache.manifests import Manifests
 from nodecache.cache.memories import Memories
 from nodecache.cache.owning import Owner, Sharing
 from nodecache.cache.policy import Policy
 from nodecache.cache.ports import Alone, Fills, Others, Shelves, Upstreams
+from nodecache.cache.ready import Ready
 from nodecache.cache.recall import Recall
 from nodecache.cache.tags import Tags
 from nodecache.cache.tools import Tools
@@ -111,6 +114,9 @@ class Cache(Registry):
         self._tags = Tags(
             tools, self._entries, self._manifests, self._completeness, self._gate, recall, alone
         )
+        self._ready = Ready(
+            self._entries, self._manifests, self._gate, self._tags.is_fresh, observe
+        )
         self._blobs = Blobs(tools, self._gate, hints, self._manifests.is_here)
         self._listings = Listings(tools, self._gate)
         #: What the node's administrator does to tags and manifests.
@@ -138,6 +144,16 @@ class Cache(Registry):
             raise UnknownNamespace(repository.namespace)
         if not rules.permits(repository.name):
             raise NameDenied(repository.name)
+
+    def ready_manifest(self, repository: Repository, reference: Reference) -> ManifestResult | None:
+        """What ``manifest`` would answer, where that is known at once and no failure."""
+        return self._ready.manifest(repository, reference)
+
+    def gave_manifest(
+        self, repository: Repository, reference: Reference, result: ManifestResult
+    ) -> None:
+        """A client was given what ``ready_manifest`` said."""
+        self._ready.gave(repository, reference, result)
 
     async def manifest(
         self, repository: Repository, reference: Reference, *, head: bool

@@ -55,6 +55,10 @@ class Entries:
             return (first,)
         return (waiting, stored) if first is waiting else (stored, waiting)
 
+    def known(self, key: TagKey) -> TagEntry | None:
+        """The newest of ``view``, where that is known without asking the disk."""
+        return None if key in self._waiting else self._shelves.known_tag(*key)
+
     async def told(self, key: TagKey) -> TagEntry | None:
         """Upstream's last word on a tag, whatever was imported under its name."""
         stored, waiting = await self._stored(key), self._waiting.get(key)

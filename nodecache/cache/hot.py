@@ -8,7 +8,9 @@ from typing import Final
 import attrs
 
 from nodecache.cache.descriptors import Named
+from nodecache.events import Source
 from nodecache.reference import Digest
+from nodecache.results import ManifestResult
 from nodecache.store import StoredManifest
 
 #: Seconds between two attempts to write to disk what was evicted there, or had no room.
@@ -27,6 +29,20 @@ class Known:
 class _Kept:
     known: Known
     since: float
+    result: ManifestResult
+
+
+def manifest_result(known: Known, source: Source, warning: str | None = None) -> ManifestResult:
+    """The answer that gives ``known`` to a client."""
+    manifest = known.manifest
+    return ManifestResult(
+        digest=manifest.digest,
+        media_type=manifest.media_type,
+        size=len(manifest.body),
+        body=manifest.body,
+        source=source,
+        warning=warning,
+    )
 
 
 class HotManifests:
@@ -52,6 +68,11 @@ class HotManifests:
         self._kept.move_to_end(digest)
         return kept.known
 
+    def result(self, digest: Digest) -> ManifestResult | None:
+        """The answer that gives it to a client, the same object each time; that is no use of it."""
+        kept = self._kept.get(digest)
+        return None if kept is None else kept.result
+
     def is_due(self, digest: Digest, now: float) -> bool:
         """Whether it is time to write it to disk again; ``now`` as given to ``put``."""
         kept = self._kept.get(digest)
@@ -62,7 +83,7 @@ class HotManifests:
         self.drop(digest)
         if len(known.manifest.body) > self._room:
             return
-        self._kept[digest] = _Kept(known, now)
+        self._kept[digest] = _Kept(known, now, manifest_result(known, Source.DISK))
         self._used += len(known.manifest.body)
         while self._used > self._room:
             self.drop(next(iter(self._kept)))

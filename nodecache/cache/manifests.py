@@ -8,7 +8,7 @@ from nodecache.cache.descriptors import clean_media_type, named
 from nodecache.cache.entries import Entries
 from nodecache.cache.gate import Gate, Subject
 from nodecache.cache.hints import SizeHints
-from nodecache.cache.hot import HotManifests, Known
+from nodecache.cache.hot import HotManifests, Known, manifest_result
 from nodecache.cache.lenient import if_possible
 from nodecache.cache.ports import FetchedManifest, FoundManifest, ManifestShelf, Upstream
 from nodecache.cache.tools import Tools
@@ -23,19 +23,6 @@ from nodecache.store import StoredManifest
 
 #: What is fetched, and whether upstream alone is asked for it.
 _Fetch: TypeAlias = tuple[Digest, bool]
-
-
-def manifest_result(known: Known, source: Source, warning: str | None = None) -> ManifestResult:
-    """The answer that gives ``known`` to a client."""
-    manifest = known.manifest
-    return ManifestResult(
-        digest=manifest.digest,
-        media_type=manifest.media_type,
-        size=len(manifest.body),
-        body=manifest.body,
-        source=source,
-        warning=warning,
-    )
 
 
 class Manifests:
@@ -62,6 +49,15 @@ class Manifests:
 
     def is_here(self, digest: Digest) -> bool:
         return digest in self._hot or self._shelf.has_manifest(digest)
+
+    def ready(self, digest: Digest) -> ManifestResult | None:
+        """The answer by ``local``, where that is known without waiting; told by ``used``."""
+        return self._hot.result(digest) if self._shelf.has_manifest(digest) else None
+
+    def used(self, digest: Digest) -> None:
+        """What ``ready`` gave was given to a client."""
+        self._hot.get(digest)
+        self._shelf.touch_manifest(digest)
 
     async def local(self, digest: Digest) -> Known | None:
         """The manifest without asking upstream; None for one that is not here or is damaged."""

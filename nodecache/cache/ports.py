@@ -39,9 +39,13 @@ __all__ = [
 
 
 class TagShelf(Protocol):
-    """Tags on disk. All raise StoreFailure."""
+    """Tags on disk. All but ``known_tag`` raise StoreFailure."""
 
     async def read_tag(self, repository: Repository, tag: Tag) -> TagEntry | None: ...
+
+    def known_tag(self, repository: Repository, tag: Tag) -> TagEntry | None:
+        """As it was read a moment ago, which is a use; None where the file must be read."""
+        ...
 
     async def write_tag(self, repository: Repository, tag: Tag, entry: TagEntry) -> None: ...
 

@@ -18,8 +18,8 @@ from nodecache.cache.checks import Checks, Resolved
 from nodecache.cache.completeness import Completeness
 from nodecache.cache.entries import Entries, TagKey
 from nodecache.cache.gate import Gate, Subject
-from nodecache.cache.hot import Known
-from nodecache.cache.manifests import Manifests, manifest_result
+from nodecache.cache.hot import Known, manifest_result
+from nodecache.cache.manifests import Manifests
 from nodecache.cache.recall import Recall, Recalled
 from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
@@ -104,7 +104,7 @@ class Tags:
     async def _current(self, asked: _Asked) -> ManifestResult:
         """What the tag means by upstream's word, fresh or asked for now."""
         newest = asked.newest
-        if newest is not None and self._is_fresh(asked.repository, newest):
+        if newest is not None and self.is_fresh(asked.repository, newest):
             result = await self._serve(asked, Resolved(newest))
             self._tell(asked, str(result.digest), "hit")
             return result
@@ -117,7 +117,8 @@ class Tags:
             self._tell(asked, str(result.digest), "revalidated" if same else "changed")
         return result
 
-    def _is_fresh(self, repository: Repository, entry: TagEntry) -> bool:
+    def is_fresh(self, repository: Repository, entry: TagEntry) -> bool:
+        """Whether upstream's word, as ``entry`` holds it, still counts."""
         verdict = judge(
             entry,
             self._wall(),

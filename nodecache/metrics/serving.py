@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from prometheus_client import CollectorRegistry
+import attrs
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from nodecache import events
 from nodecache.events import Source
@@ -21,7 +22,20 @@ _HITS: Final = frozenset({Source.DISK.value, Source.STALE.value})
 _SPARED: Final = _HITS | {Source.FLIGHT.value}
 
 
+@attrs.frozen
+class _Series:
+    """Where requests of one kind are counted that ended in the same way."""
+
+    count: Counter
+    ends: Counter
+    bytes: Counter
+    seconds: Histogram
+    cached: Counter | None  # hits or misses
+
+
 class Requests(Room):
+    """Looking up a series by its labels costs more than counting in it: each is kept."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         by = ("kind", "source")
@@ -58,6 +72,8 @@ class Requests(Room):
             "Body bytes of pulls, by where they came from; those that peers brought apart.",
             ("source",),
         )
+        self._series: dict[tuple[str, str, str, int, str], _Series] = {}
+        self._firsts: dict[tuple[str, str], Histogram] = {}
         for kind in _CACHED_KINDS:
             self._hits.labels(kind)
             self._misses.labels(kind)
@@ -69,18 +85,41 @@ class Requests(Room):
 
     def _request(self, event: events.RequestFinished) -> None:
         method = event.method if event.method in _METHODS else OTHER
-        self._count.labels(event.kind, method, event.source, str(event.status)).inc()
-        self._ends.labels(event.kind, event.outcome).inc()
-        self._bytes.labels(event.kind, event.source).inc(event.bytes)
-        by, trace = (event.kind, event.source), exemplar(event.trace_id)
-        self._seconds.labels(*by).observe(event.seconds, trace)
+        by = (event.kind, method, event.source, event.status, event.outcome)
+        series = self._series.get(by)
+        if series is None:
+            series = self._series[by] = self._series_of(*by)
+        series.count.inc()
+        series.ends.inc()
+        series.bytes.inc(event.bytes)
+        trace = exemplar(event.trace_id)
+        series.seconds.observe(event.seconds, trace)
+        if series.cached is not None:
+            series.cached.inc()
         if event.first_byte_seconds is not None:
-            self._first.labels(*by).observe(event.first_byte_seconds, trace)
-        if event.kind in _CACHED_KINDS:
-            if event.source in _HITS:
-                self._hits.labels(event.kind).inc()
-            elif event.source == Source.FILL.value:
-                self._misses.labels(event.kind).inc()
+            self._first_of(event.kind, event.source).observe(event.first_byte_seconds, trace)
+
+    def _series_of(self, kind: str, method: str, source: str, status: int, end: str) -> _Series:
+        return _Series(
+            count=self._count.labels(kind, method, source, str(status)),
+            ends=self._ends.labels(kind, end),
+            bytes=self._bytes.labels(kind, source),
+            seconds=self._seconds.labels(kind, source),
+            cached=self._cached_of(kind, source),
+        )
+
+    def _cached_of(self, kind: str, source: str) -> Counter | None:
+        if kind not in _CACHED_KINDS:
+            return None
+        if source in _HITS:
+            return self._hits.labels(kind)
+        return self._misses.labels(kind) if source == Source.FILL.value else None
+
+    def _first_of(self, kind: str, source: str) -> Histogram:
+        found = self._firsts.get((kind, source))
+        if found is None:
+            found = self._firsts[kind, source] = self._first.labels(kind, source)
+        return found
 
     def _pull(self, event: events.PullFinished) -> None:
         self._pulls.labels("failed" if event.failed else "complete").inc()

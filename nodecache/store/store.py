@@ -62,8 +62,7 @@ class Store:
         self, ground: Ground, opened: Opened, found: Found, *, cap: int, floor: int
     ) -> None:
         """``opened`` is the folder, ``found`` what is in it."""
-        #: The stop before was not clean.
-        self.unclean = opened.suspect_after is not None
+        self.unclean = opened.suspect_after is not None  #: the stop before was not clean
         self._ground = ground
         self._opened: Opened | None = opened
         self._accounts = Accounts(cap, ground.wall, ground.observe)
@@ -197,6 +196,10 @@ class Store:
 
     async def read_tag(self, repository: Repository, tag: Tag) -> TagEntry | None:
         return await self._tags.read(repository, tag)
+
+    def known_tag(self, repository: Repository, tag: Tag) -> TagEntry | None:
+        """As ``read_tag`` said a moment ago, which is a use; None where the file must be read."""
+        return self._tags.known(repository, tag)
 
     async def write_tag(self, repository: Repository, tag: Tag, entry: TagEntry) -> None:
         """Durable once it returns, but for ``checked_at``, which may lag by an hour on disk.

@@ -29,6 +29,8 @@ from nodecache.store.room import Room
 RECENT = 4096
 #: Seconds by which the check on disk may lag.
 LAG = 3600.0
+#: Seconds for which what was read of a tag is believed without another look at its file.
+REREAD = 1.0
 #: A body of at most 4 MiB, and its head line.
 LISTING_BYTES = 5 * MIB
 
@@ -42,6 +44,15 @@ class StoredListing:
     link: str | None
     fetched_at: float
     filters: str | None = None
+
+
+@attrs.frozen
+class _Read:
+    """What a tag's file said ``at`` that time of the wall clock; ``key`` accounts for it."""
+
+    key: Key
+    entry: TagEntry
+    at: float
 
 
 class Records:
@@ -110,10 +121,13 @@ class Tags:
         self._records = Records(ground, room)
         #: (as on disk, as last checked); they differ in ``checked_at`` only.
         self._recent: OrderedDict[str, tuple[TagEntry, TagEntry]] = OrderedDict()
+        self._reads: OrderedDict[tuple[Repository, Tag], _Read] = OrderedDict()
+        self._changes = 0
 
     async def read(self, repository: Repository, tag: Tag) -> TagEntry | None:
         """See ``Store.read_tag``."""
         path = self._ground.layout.tag(repository, tag)
+        changes = self._changes
         found = await self._records.read(path, TAG_BYTES)
         if found is None:
             self._recent.pop(path, None)
@@ -126,7 +140,31 @@ class Tags:
         if on_disk != entry:
             checked = entry
         self._remember(path, entry, checked)
+        if changes == self._changes:  # else it may be what stood there before
+            self._believe((repository, tag), _Read(self.key(repository, tag), checked, self._now()))
         return checked
+
+    def _now(self) -> float:
+        return self._ground.wall()
+
+    def _believe(self, named: tuple[Repository, Tag], read: _Read) -> None:
+        self._reads[named] = read
+        if len(self._reads) > RECENT:
+            self._reads.popitem(last=False)
+
+    def _changed(self, repository: Repository, tag: Tag) -> None:
+        self._changes += 1
+        self._reads.pop((repository, tag), None)
+
+    def known(self, repository: Repository, tag: Tag) -> TagEntry | None:
+        """See ``Store.known_tag``."""
+        read = self._reads.get((repository, tag))
+        if read is None or not self._accounts.has(read.key):
+            return None
+        if not 0 <= self._now() - read.at < REREAD:
+            return None
+        self._accounts.used(read.key)
+        return read.entry
 
     def key(self, repository: Repository, tag: Tag) -> Key:
         """Under which it is accounted for."""
@@ -149,6 +187,7 @@ class Tags:
 
     async def write(self, repository: Repository, tag: Tag, entry: TagEntry) -> None:
         """See ``Store.write_tag``."""
+        self._changed(repository, tag)
         path = self._ground.layout.tag(repository, tag)
         on_disk, _ = self._recent.get(path, (None, None))
         there = self._accounts.has(record_key(path, self._ground.layout))
@@ -156,8 +195,10 @@ class Tags:
             await self._records.write(path, entry.to_json())
             on_disk = entry
         self._remember(path, on_disk, entry)
+        self._changed(repository, tag)
 
     async def drop(self, repository: Repository, tag: Tag) -> None:
+        self._changed(repository, tag)
         path = self._ground.layout.tag(repository, tag)
         self._recent.pop(path, None)
         await self._records.drop(path)

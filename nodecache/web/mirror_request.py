@@ -22,7 +22,10 @@ from nodecache.reference import (
 from nodecache.results import Registry
 from nodecache.traces import CURRENT
 from nodecache.web.channel import READING_METHODS
+from nodecache.web.direct import write_now
 from nodecache.web.exchange import AGENT_LENGTH, METHOD_LENGTH, Exchange, client_name, printable
+from nodecache.web.mirror_channel import MirrorChannel
+from nodecache.web.ready import API_VERSION, Plain
 from nodecache.web.request import GuardedRequest
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 class MirrorRequest(GuardedRequest):
     """``where`` and ``query`` are what was asked; ``exchange`` is what will be told of it."""
 
+    channel: MirrorChannel | None  # type: ignore[assignment]
     site: MirrorSite
     where: RegistryPath
     query: Query
@@ -48,10 +52,47 @@ class MirrorRequest(GuardedRequest):
         values = self.requestHeaders.getRawHeaders(name.encode("ascii"), [])
         return values[0].decode("latin-1") if len(values) == 1 else None
 
+    # What is known is answered at once.
+
+    def plain(self) -> Plain | None:
+        """None where the answer depends on more than what ``Plain`` holds."""
+        channel, headers = self.channel, self.requestHeaders
+        if channel is None or not channel.persistent or self.clientproto != b"HTTP/1.1":
+            return None
+        if headers.hasHeader(b"Range") or headers.hasHeader(b"Expect"):
+            return None
+        return Plain(self.method, self.uri, self._agent(), self.header("traceparent"))
+
+    def respond_at_once(self) -> bool:
+        plain = self.plain()
+        if plain is None or self.channel is None:
+            return False
+        try:
+            given = self.site.ready.give(plain, self._client(), self.started_at)
+        except Exception:
+            self._begin_exchange()  # of which something is told in any case
+            raise
+        if given is None:
+            return False
+        self.channel.understood(plain)
+        self.exchange = given.exchange
+        self.startedWriting, self.sentLength = 1, given.size
+        self.first_byte_at = self.site.clock.seconds()
+        write_now(self.channel.transport, given.data)
+        self.finish()
+        return True
+
+    def _agent(self) -> str:
+        agents = self.requestHeaders.getRawHeaders(b"User-Agent", [b""])
+        return printable(agents[0], AGENT_LENGTH)
+
+    def _client(self) -> str:
+        return client_name(getattr(self.getClientAddress(), "host", ""))
+
     # What is asked.
 
     def respond(self) -> None:
-        self.setHeader("Docker-Distribution-Api-Version", "registry/2.0")
+        self.setHeader(*API_VERSION)
         self._begin_exchange()
         self.setHeader("Nodecache-Request-Id", self.exchange.request_id)
         try:
@@ -66,11 +107,10 @@ class MirrorRequest(GuardedRequest):
         self.render(self.site.resource)
 
     def _begin_exchange(self) -> None:
-        agents = self.requestHeaders.getRawHeaders(b"User-Agent", [b""])
         self.exchange = Exchange(
             request_id=self.site.next_id(),
-            client=client_name(getattr(self.getClientAddress(), "host", "")),
-            agent=printable(agents[0], AGENT_LENGTH),
+            client=self._client(),
+            agent=self._agent(),
             method=printable(self.method, METHOD_LENGTH),
             started_at=self.started_at,
             trace=self.site.trace_of(self.header("traceparent")),

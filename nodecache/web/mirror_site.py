@@ -20,8 +20,10 @@ from nodecache.traces import Trace, parse_traceparent
 from nodecache.web.channel import GuardedChannel
 from nodecache.web.exchange import Exchange, client_name
 from nodecache.web.mirror import Mirror
+from nodecache.web.mirror_channel import Heard, MirrorChannel
 from nodecache.web.mirror_request import MirrorRequest
 from nodecache.web.pulling import PullsTold
+from nodecache.web.ready import ReadyAnswers
 from nodecache.web.site import GuardedSite
 
 
@@ -33,6 +35,8 @@ class MirrorSite(GuardedSite):
     it is not given) is for times and timers only. ``pool`` reads what is not in
     the page cache, where sendfile can not be used.
     """
+
+    protocol = MirrorChannel
 
     def __init__(
         self,
@@ -63,6 +67,8 @@ class MirrorSite(GuardedSite):
         self._traces_share = traces_share
         self.active_bodies: set[Sender] = set()
         self.pulls = PullsTold(ticking, observe)
+        self.ready = ReadyAnswers(registry, self)
+        self.heard = Heard()
         self._prefix = secrets.token_hex(3)
         self._count = itertools.count(1)
 

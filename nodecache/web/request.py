@@ -82,12 +82,21 @@ class GuardedRequest(Request):
         channel.busy = self
         self._open = True
         self.site.active.add(self)
+        try:
+            if not self.respond_at_once():
+                self._begin_headers()
+                self.respond()
+        except Exception:
+            self._begin_headers()
+            self.processingFailed(Reason())
+
+    def _begin_headers(self) -> None:
         self.setHeader("Date", datetimeToString(self.site.wall()))
         self.setHeader("X-Content-Type-Options", "nosniff")
-        try:
-            self.respond()
-        except Exception:
-            self.processingFailed(Reason())
+
+    def respond_at_once(self) -> bool:
+        """Answer by a shorter way than ``respond``; False: nothing was done, and that has to."""
+        return False
 
     def respond(self) -> None:
         raise NotImplementedError

@@ -52,6 +52,14 @@ class ShelvesContract:
             self.now(self.shelves.write_tag(ALPINE, LATEST, entry))
             self.assertEqual(self.now(self.shelves.read_tag(ALPINE, LATEST)), entry)
 
+    def test_a_tag_that_was_just_read_is_known(self) -> None:
+        self.assertIsNone(self.shelves.known_tag(ALPINE, LATEST))
+        self.now(self.shelves.write_manifest(IT.stored))
+        self.now(self.shelves.write_tag(ALPINE, LATEST, ENTRY))
+        self.now(self.shelves.read_tag(ALPINE, LATEST))
+        self.assertEqual(self.shelves.known_tag(ALPINE, LATEST), ENTRY)
+        self.assertIsNone(self.shelves.known_tag(QUAY, LATEST))
+
     def test_tags_are_kept_by_namespace_name_and_case(self) -> None:
         self.now(self.shelves.write_manifest(IT.stored))
         self.now(self.shelves.write_tag(ALPINE, LATEST, ENTRY))
