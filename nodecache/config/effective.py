@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -18,8 +17,7 @@ from nodecache.config.settings import (
 )
 from nodecache.config.tables import COUNTS
 from nodecache.config.units import format_duration, format_size
-
-_PASSWORD: Final = re.compile(r"//[^/@\s]*@")
+from nodecache.config.values import masked
 
 
 @attrs.frozen
@@ -76,7 +74,8 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    return _PASSWORD.sub("//***@", str(value))
+    text = str(value)
+    return masked(text) if "://" in text else text  # a path may hold an @ of its own
 
 
 def _upstreams(settings: Settings) -> Iterator[Effective]:

@@ -67,7 +67,9 @@ class Table:
         """The table ``key`` inside this one; empty when it is not there. Raises ConfigError."""
         value = self.values.get(key, {})
         if not isinstance(value, dict):
-            raise ConfigError(f"{self.where(key)}: {shown(value)} is not a table")
+            # Text is not quoted: where a table names a file, somebody may write the secret itself.
+            words = "text" if isinstance(value, str) else shown(value)
+            raise ConfigError(f"{self.where(key)}: {words} is not a table")
         return Table(value, self.file, (*self.path, key))
 
     def refuse_unknown(self, known: Iterable[str]) -> None:

@@ -16,21 +16,37 @@ from nodecache.reference import is_namespace
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
-_USER = re.compile(r"//[^/?#\s]*@")
+#: What of a URL may stand before its user and password: ``NS=`` and the scheme.
+_BEFORE_USER = re.compile(r"(?:[\w.-]+(?::\d+)?=)?(?:[A-Za-z][A-Za-z0-9+.-]*://)?")
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
 _VISIBLE = re.compile(r"[!-~]+")
 _PATTERN = re.compile(r"[a-z0-9._/*?!\[\]-]{1,255}")
 _SHOWN = 60  # characters of a bad value that an error line quotes
 
 
+def masked(text: str) -> str:
+    """``text`` without what may be a secret if it is a URL, or was meant to be one.
+
+    A password may hold what ends a user's part in a URL that is well-formed, so all before the
+    last ``@`` is hidden, and so is what follows a ``?`` or ``#``; with both, all but the scheme.
+    """
+    above, at, below = text.rpartition("@")
+    if at:
+        before = _BEFORE_USER.match(above)
+        hidden = f"{before[0] if before else ''}***"
+        return hidden if _QUERY.search(text) else f"{hidden}@{below}"
+    return _QUERY.sub(lambda found: f"{found[0][0]}***" if found[0][1:] else found[0], text)
+
+
 def shown(value: object) -> str:
-    """``value`` for an error line: short, on one line, and without a password in a URL."""
+    """``value`` for an error line: short, on one line, and without a secret of a URL."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list | tuple):
         return "a list"
-    text = _USER.sub("//…@", str(value))
+    text = masked(str(value))
     short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
     return repr(short) if isinstance(value, str) else short
 
@@ -108,7 +124,7 @@ def read_url(value: object) -> str:
     url = _split_url(value)
     if url.scheme not in ("http", "https"):
         raise ValueError("is no URL that begins with https:// or http://")
-    if "@" in url.netloc:
+    if "@" in url.netloc or "@" in url.path:
         raise ValueError("holds a user or password; they belong in an account file")
     path = url.path.rstrip("/")
     if path.endswith("/v2"):
