@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # More options for the mirror (make run ARGS="--tag-ttl 5m") or for pytest.
 ARGS ?=
 
-.PHONY: run test trust soak unit cluster system-parts lint format types matrix docs image sbom lock kubernetes clean
+.PHONY: run test bench trust soak unit cluster system-parts lint format types matrix docs image sbom lock kubernetes clean
 
 run: $(VENV)/run.stamp
 	@exec $(BIN)/nodecache serve --listen localhost:5000 --data-dir ./nodecache-data $(ARGS)
@@ -41,6 +41,14 @@ SOAK ?= 3600
 soak: $(VENV)/dev.stamp
 	@tests/system/install
 	@exec $(BIN)/python -m tests.trust --soak $(SOAK) $(ARGS)
+
+# Everything in docs/performance.md's table, beside nginx, docker-registry and drayage (root; about
+# 12 minutes; ARGS="--quick", or ARGS="--rows warm-1,cold --json FILE").
+bench: $(VENV)/dev.stamp
+	@tests/system/install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || \
+		echo "drayage can not be installed here; it is left out"
+	$(BIN)/python -m bench $(ARGS)
 
 # The rings that need nothing but Python.
 unit: $(VENV)/dev.stamp

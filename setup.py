@@ -42,6 +42,9 @@ TEST = [
 #: For the status page in a real Chromium (tests/system/test_page.py); nothing else needs it.
 TEST_PAGE = ["axe-playwright-python>=0.1.8", "playwright>=1.50"]
 
+#: What `make bench` measures beside, and can do without.
+BENCH = ["drayage>=0.2.9"]
+
 #: What `make trust` can do without, but does less.
 TRUST = ["atheris>=2.3; python_version<'3.14'"]
 
@@ -87,6 +90,7 @@ setup(
         "test-page": TEST_PAGE,
         "trust": TRUST,
         "dev": DEV,
+        "bench": BENCH,
     },
     entry_points={"console_scripts": ["nodecache=nodecache.__main__:main"]},
     classifiers=[
