@@ -129,7 +129,8 @@ def show(report: Report) -> None:
 def main() -> None:
     given = arguments()
     if given.list:
-        sys.exit("\n".join(f"{row.key:<12} {row.title}" for row in ROWS))
+        print("\n".join(f"{row.key:<16} {row.title}" for row in ROWS))
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     soft = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)

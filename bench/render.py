@@ -10,7 +10,8 @@ import pathlib
 import sys
 
 from bench.core.charts import drawn
-from bench.core.report import Report, placed
+from bench.core.document import placed
+from bench.core.report import Report
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 DOCUMENT, FOUND = DOCS / "performance.md", DOCS / "performance.json"

@@ -6,7 +6,7 @@ simulated are links, processors, upstream, and the nodes' knowledge of each
 other. docs/simulation.md says how, and what came out.
 
     python -m bench.simulate [--nodes 10,50,100,500,1000,5000] [--seed 1] [--quick]
-        [--scene mixed|calm|warm|slow] [--begin 0,1] [--strict] [--plot FILE.svg]
+        [--scene mixed|calm|warm|slow] [--begin 0,1] [--plot FILE.svg]
 
 Each scene is run twice: all nodes begin at the same moment, and spread over a
 second. The same seed gives the same figures. 5,000 nodes take some minutes.
@@ -40,10 +40,8 @@ HEAD = (
 )
 
 
-def setting(
-    nodes: int, seed: int, scene: str, begin: float = 0.0, *, strict: bool = False
-) -> Setting:
-    return attrs.evolve(SCENES[scene], nodes=nodes, seed=seed, begin=begin, ahead=strict)
+def setting(nodes: int, seed: int, scene: str, begin: float = 0.0) -> Setting:
+    return attrs.evolve(SCENES[scene], nodes=nodes, seed=seed, begin=begin)
 
 
 def row(figures: Figures, took: float) -> str:
@@ -55,15 +53,13 @@ def row(figures: Figures, took: float) -> str:
     )
 
 
-def simulate(
-    sizes: list[int], seed: int, scene: str, begin: float = 0.0, *, strict: bool = False
-) -> list[Figures]:
+def simulate(sizes: list[int], seed: int, scene: str, begin: float = 0.0) -> list[Figures]:
     when = f"within {begin:g} s" if begin else "at once"
     print(f"\nscene {scene}, all begin {when}, seed {seed}\n{HEAD}")
     runs = []
     for nodes in sizes:
         began = time.perf_counter()
-        runs.append(run(setting(nodes, seed, scene, begin, strict=strict)))
+        runs.append(run(setting(nodes, seed, scene, begin)))
         print(row(runs[-1], time.perf_counter() - began), flush=True)
     return runs
 
@@ -87,15 +83,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scene", choices=SCENES, default="mixed")
     parser.add_argument("--begin", default="0,1", help="seconds within which all begin")
-    parser.add_argument(
-        "--strict", action="store_true", help="nodes promise only what they have bytes of"
-    )
     parser.add_argument("--quick", action="store_true", help="100 nodes only")
     parser.add_argument("--plot", type=pathlib.Path, help="write the figures there, as SVG")
     options = parser.parse_args()
     sizes = [100] if options.quick else [int(size) for size in options.nodes.split(",")]
     runs = [
-        simulate(sizes, options.seed, options.scene, float(begin), strict=options.strict)
+        simulate(sizes, options.seed, options.scene, float(begin))
         for begin in options.begin.split(",")
     ]
     if options.plot:

@@ -39,6 +39,10 @@ class Bar:
     unit: str = ""
     worst: bool = False
 
+    def __attrs_post_init__(self) -> None:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"{self.text} needs one limit")
+
     @property
     def limit(self) -> str:
         words, value = (
@@ -65,7 +69,7 @@ class Bar:
             return None
         if self.at_least is not None:
             return (min(values) if self.worst else statistics.median(values)) >= self.at_least
-        assert self.at_most is not None, f"{self.text} has no limit"
+        assert self.at_most is not None
         return (max(values) if self.worst else statistics.median(values)) <= self.at_most
 
 

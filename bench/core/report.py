@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -11,8 +10,6 @@ import attrs
 
 from bench.core.bars import Verdict
 from bench.core.samples import Spread
-
-_PART = re.compile(r"(<!-- begin (\w+) -->\n)(.*?)(<!-- end \2 -->)", re.DOTALL)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,21 +97,9 @@ def figures_table(report: Report) -> str:
 
 def machine_line(report: Report) -> str:
     """The machine, and what others took of it."""
+    if not report.outcomes:
+        return "Nothing was measured.\n"
     words = [f"{name} {value}" for name, value in report.machine.items()]
     taken = [one.others for one in report.outcomes]
-    if taken:
-        words.append(f"other programs took {min(taken):.0%} to {max(taken):.0%} of it")
+    words.append(f"other programs took {min(taken):.0%} to {max(taken):.0%} of it")
     return ", ".join(words) + ".\n"
-
-
-PARTS = {"bars": bars_table, "figures": figures_table, "machine": machine_line}
-
-
-def placed(document: str, report: Report) -> str:
-    """``document`` with each part between its marks made anew."""
-
-    def part(match: re.Match[str]) -> str:
-        make = PARTS.get(match[2])
-        return match[0] if make is None else f"{match[1]}\n{make(report)}\n{match[4]}"
-
-    return _PART.sub(part, document)

@@ -77,13 +77,15 @@ class Link:
             self._arm()
         return left
 
-    def _rate(self) -> float:
+    @property
+    def rate(self) -> float:
+        """Bytes a second that each of those gets that are on it."""
         return min(self._each, self._total / self._count)
 
     def _advance(self) -> None:
         now = self._events.now
         if self._count:
-            self._passed += (now - self._at) * self._rate()
+            self._passed += (now - self._at) * self.rate
         self._at = now
 
     def _arm(self) -> None:
@@ -92,7 +94,7 @@ class Link:
             heapq.heappop(heap)
         self._turn += 1
         if heap:
-            seconds = max(0.0, heap[0][0] - self._passed) / self._rate()
+            seconds = max(0.0, heap[0][0] - self._passed) / self.rate
             self._events.after(seconds, self._ripe, self._turn)
 
     def _ripe(self, turn: int) -> None:

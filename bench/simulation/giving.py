@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bench.simulation.incoming import Incoming
 from bench.simulation.world import World
 from nodecache.admission import Admission, Admitted, Queued, Referred, Ticket
 from nodecache.failures import PeerKind
-from nodecache.peerwire.answers import Absent, Elsewhere
+from nodecache.peerwire.answers import Absent, Elsewhere, Fetching
 from nodecache.peerwire.questions import Mode
+from nodecache.rendezvous import Roster
 from nodecache.sourcing import Ask
 
 if TYPE_CHECKING:
     from bench.simulation.node import Node
+
+#: Seconds. When to come again for what is on its way.
+_SOON: Final = 0.1
 
 
 class Giving:
@@ -54,12 +58,51 @@ class Giving:
         elif self._may_promise(incoming, ask):
             self._admit(incoming)
         else:
-            self._introduce(incoming)
+            self._wait_or_not(incoming, ask, self._node.incoming.get(incoming.segment))
+
+    def _wait_or_not(self, asker: Incoming, ask: Ask, there: Incoming | None) -> None:
+        """There is no block of it yet: who may wait for the first does, for a while."""
+        if there is None or there.is_fed_by(asker.node):
+            self._introduce(asker)
+        elif ask.wait > 0:
+            there.waiting[asker] = ask
+            self._events.after(ask.wait, self._wait_no_longer, asker, there)
+        else:
+            self._not_yet(asker, ask, there)
+
+    def _wait_no_longer(self, asker: Incoming, there: Incoming) -> None:
+        ask = there.waiting.pop(asker, None)
+        if ask is not None and self._node.dead:
+            self.arrive(asker, ask)
+        elif ask is not None:
+            self._world.tally.note("waited in vain")
+            self._not_yet(asker, ask, there)
+
+    def _not_yet(self, asker: Incoming, ask: Ask, there: Incoming) -> None:
+        """As nodecache.cache.lending, and nodecache.sharing.duties."""
+        seeks = there.search.as_owner and there.source is None
+        if there.from_upstream or (seeks and self._goes_first(asker)):
+            self._reply(asker, Fetching(_SOON))
+        elif ask.wait > 0:
+            self._reply(asker, Elsewhere(_SOON))
+        else:
+            self._introduce(asker)
+
+    def _goes_first(self, asker: Incoming) -> bool:
+        me = self._node.id
+        return Roster((me, asker.node.id)).rank(self._world.keys[asker.segment], 1) == (me,)
+
+    def there_is_some(self, there: Incoming) -> None:
+        """Who waited for the first of it is answered."""
+        waiting, there.waiting = there.waiting, {}
+        for asker, ask in waiting.items():
+            self._world.tally.note("waited")
+            self._serve(asker, ask)
 
     def _introduce(self, incoming: Incoming) -> None:
         """It is not here; in a big cluster those who want it are brought together."""
         answer, key = None, self._world.keys[incoming.segment]
-        if self._node.is_deputy(self._world.lane[incoming.segment]):
+        if self._node.introduces(self._world.lane[incoming.segment], incoming):
             answer = self.admission.introduce(key, incoming.node.id, self._events.now)
         self._reply(incoming, Absent() if answer is None else self._elsewhere(answer))
 
@@ -76,8 +119,8 @@ class Giving:
             return True
         if there is None:
             return False
-        comes = there.started if self._world.setting.ahead else there.comes
-        return comes or ask.mode is Mode.MAY_FETCH
+        has_some = there.block or (there.from_upstream and there.started)
+        return has_some or ask.mode is Mode.MAY_FETCH
 
     def _admit(self, incoming: Incoming) -> None:
         asker, world = incoming.node, self._world
@@ -96,7 +139,7 @@ class Giving:
         address = self._world.address
         return Elsewhere(answer.retry, tuple((peer, address) for peer in answer.peers))
 
-    def _reply(self, incoming: Incoming, refusal: Absent | Elsewhere) -> None:
+    def _reply(self, incoming: Incoming, refusal: Absent | Elsewhere | Fetching) -> None:
         hop, asker = self._world.setting.hop, incoming.node
         self._events.after(hop, asker.refused, incoming, self._node.id, refusal)
 

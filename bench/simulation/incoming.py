@@ -9,18 +9,21 @@ from nodecache.admission import Ticket
 
 if TYPE_CHECKING:
     from bench.simulation.node import Node
-    from nodecache.sourcing import Search
+    from nodecache.sourcing import Ask, Search
 
 
 class Incoming:
     """``source`` sends it, the node itself standing for upstream; None while it is looked for.
 
     ``left`` bytes are missing. ``body`` counts the bodies: what was meant for
-    an earlier one comes to nothing. ``started``: bytes flow. Who receives it
-    from this node starts with it (``followers``) and ends after it (``enders``).
+    an earlier one comes to nothing. ``started``: bytes flow; ``block``: the
+    first of them are checked, so that others may have them. Who receives it
+    from this node starts then (``followers``) and ends after it (``enders``);
+    ``waiting`` asked for it before.
     """
 
     __slots__ = (
+        "block",
         "body",
         "enders",
         "followers",
@@ -36,6 +39,7 @@ class Incoming:
         "taken",
         "ticket",
         "waited",
+        "waiting",
     )
 
     def __init__(
@@ -50,17 +54,19 @@ class Incoming:
         self.ticket: Ticket | None = None
         self.body = 0
         self.started = False
+        self.block = False
         self.taken = 0.0
         self.waited = 0.0
         self.parts = 0
         self.shares: list[tuple[Link, Share]] = []
         self.followers: list[tuple[Incoming, int]] = []
         self.enders: list[tuple[Incoming, int]] = []
+        self.waiting: dict[Incoming, Ask] = {}
 
     @property
-    def comes(self) -> bool:
-        """Whether this node may promise it: somebody sends it, or it is fetched for others."""
-        return self.source is not None or self.lent
+    def from_upstream(self) -> bool:
+        """Whether it is fetched there, or waits for its turn."""
+        return self.source is self.node
 
     def is_fed_by(self, node: Node) -> bool:
         """Whether its bytes come from ``node``, however many are between."""

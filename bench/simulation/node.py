@@ -14,7 +14,8 @@ from bench.simulation.world import DIGEST, World
 from nodecache.admission import Ticket
 from nodecache.byteranges import RangeSet
 from nodecache.failures import PeerFailure, PeerKind
-from nodecache.peerwire.answers import Absent, Elsewhere
+from nodecache.limits import MIB
+from nodecache.peerwire.answers import Absent, Elsewhere, Fetching
 from nodecache.segments import Spread, next_segment, segment_span
 from nodecache.sourcing import (
     RANKED,
@@ -124,8 +125,11 @@ class Node:
             search.offer(deputy.peer, deputy.patience)
         return search
 
-    def is_deputy(self, lane: int) -> bool:
-        return self.id in self._rank(lane)[RANKED:]
+    def introduces(self, lane: int, asker: Incoming) -> bool:
+        """Whether it is a deputy, and the asker neither one nor somebody who acts as owner."""
+        ranked = self._rank(lane)
+        is_deputy = self.id in ranked[RANKED:]
+        return is_deputy and asker.node.id not in ranked and not asker.search.as_owner
 
     def _rank(self, lane: int) -> list[str]:
         """Those whose rank matters, as far as this node knows them."""
@@ -152,7 +156,9 @@ class Node:
         else:
             self._go_upstream(incoming)
 
-    def refused(self, incoming: Incoming, peer: str, refusal: Absent | Elsewhere) -> None:
+    def refused(
+        self, incoming: Incoming, peer: str, refusal: Absent | Elsewhere | Fetching
+    ) -> None:
         self._world.tally.note(type(refusal).__name__.lower())
         if isinstance(refusal, Elsewhere):
             self._holders.told(named for named, _ in refusal.peers if named != self.id)
@@ -209,6 +215,8 @@ class Node:
         """``source`` sends; bytes come as soon as it has some."""
         if self.dead or source.dead or incoming.source is not None or self.whole[incoming.segment]:
             source.giving.finished(ticket, 0.0, complete=False)
+            if source.dead and incoming.source is None:
+                self.failed(incoming, source.id, PeerKind.CUT)
             return
         there = source.incoming.get(incoming.segment)
         if there is not None and there.is_fed_by(self):
@@ -217,7 +225,7 @@ class Node:
         incoming.source, incoming.ticket = source, ticket
         incoming.taken = self._events.now
         self._widen()
-        if there is None or there.started:
+        if there is None or there.block:
             self.start(incoming, incoming.body)
         else:
             there.followers.append((incoming, incoming.body))
@@ -241,9 +249,21 @@ class Node:
         for link in (self._world.upstream if source is self else source.up, self.down):
             share = link.add(incoming.left, lambda: self._passed(incoming, body))
             incoming.shares.append((link, share))
+        if incoming.from_upstream:
+            self.giving.there_is_some(incoming)
+        first = min(float(MIB), incoming.left)
+        seconds = max(first / link.rate for link, _ in incoming.shares)
+        self._events.after(seconds, self._has_a_block, incoming, body)
+
+    def _has_a_block(self, incoming: Incoming, body: int) -> None:
+        """The first bytes are checked (the time is that of the rate at the beginning)."""
+        if self.dead or incoming.body != body or incoming.block:
+            return
+        incoming.block = True
         for follower, turn in incoming.followers:
             self._events.after(self._world.setting.hop, follower.node.start, follower, turn)
         incoming.followers.clear()
+        self.giving.there_is_some(incoming)
 
     def _passed(self, incoming: Incoming, body: int) -> None:
         if incoming.body == body:
@@ -260,6 +280,7 @@ class Node:
             source.incoming[index].enders.append((incoming, body))
             return
         self.hold(index)
+        self._has_a_block(incoming, body)
         del self.incoming[index]
         incoming.shares.clear()
         for ender, turn in incoming.enders:

@@ -43,8 +43,6 @@ class Setting:
     # So many peers each view lacks; so many nodes die on the way, half of them silently.
     blind: float = 0.02
     dying: float = 0.01
-    # A node promises only what it has bytes of; False: what somebody has promised it as well.
-    ahead: bool = False
     # Owners have the blob already.
     warm: bool = False
     zones: int = 1
