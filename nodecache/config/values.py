@@ -51,6 +51,13 @@ def shown(value: object) -> str:
     return repr(short) if isinstance(value, str) else short
 
 
+def exposed(name: str, mode: int) -> str:
+    """A warning where a file of secrets, of ``mode``, can be read by every user; else empty."""
+    if not mode & 0o004:
+        return ""
+    return f"{name} can be read by every user (mode {mode & 0o777:04o}): chmod o-r"
+
+
 def read_text(value: object) -> str:
     """Text that is not empty and has no control characters."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():

@@ -6,11 +6,13 @@ What is read and is no good changes nothing: the secrets in use stay.
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from nodecache.events import SecretsRead
+from nodecache.config.values import exposed
+from nodecache.events import SecretsRead, SettingWarning
 from nodecache.failures import ConfigError
 from nodecache.limits import KIB, Timeouts
 from nodecache.seams import DiskPool, Observe
@@ -55,6 +57,7 @@ class Secrets:
         self._observe = observe
         self._interval = timeouts.peer_secrets
         self._reason = ""
+        self._exposed = ""
         self._timer: Any = None
         self._reading: Deferred[None] | None = None
         self._stopped = False
@@ -67,10 +70,11 @@ class Secrets:
     async def start(self) -> None:
         """Read the file, and again from time to time. Raises ConfigError when it is no good."""
         try:
-            self.accepted = await self._pool.run(self._read)
+            self.accepted, warning = await self._pool.run(self._read)
         except (OSError, ValueError) as error:
             raise ConfigError(f"peer_secret_file: {self._path}: {_words(error)}") from None
         self._observe(SecretsRead(count=len(self.accepted)))
+        self._warn(warning)
         self._wait()
 
     def stop(self) -> None:
@@ -82,9 +86,17 @@ class Secrets:
         if self._reading is not None:
             self._reading.cancel()
 
-    def _read(self) -> tuple[bytes, ...]:
+    def _read(self) -> tuple[tuple[bytes, ...], str]:
+        """Blocks. The secrets, and a warning where others can read them as well."""
         with open(self._path, "rb") as file:
-            return parse_secrets(file.read(MOST_FILE + 1))
+            mode = os.fstat(file.fileno()).st_mode
+            return parse_secrets(file.read(MOST_FILE + 1)), exposed(self._path, mode)
+
+    def _warn(self, warning: str) -> None:
+        """Once, until it is so no more."""
+        if warning and warning != self._exposed:
+            self._observe(SettingWarning(message=f"peer_secret_file: {warning}"))
+        self._exposed = warning
 
     def _wait(self) -> None:
         if not self._stopped:
@@ -97,7 +109,9 @@ class Secrets:
         )
         self._reading.addBoth(lambda _: self._wait())
 
-    def _took(self, secrets: tuple[bytes, ...]) -> None:
+    def _took(self, found: tuple[tuple[bytes, ...], str]) -> None:
+        secrets, warning = found
+        self._warn(warning)
         changed = secrets != self.accepted
         if changed or self._reason:
             self.accepted, self._reason = secrets, ""

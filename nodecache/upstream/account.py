@@ -15,6 +15,7 @@ from collections.abc import Callable
 import attrs
 
 from nodecache.config import AccountSettings
+from nodecache.config.values import exposed
 from nodecache.events import SettingWarning
 from nodecache.seams import Observe
 
@@ -59,7 +60,8 @@ def parse_credentials(text: str) -> Credentials:
     return Credentials(user, password, label)
 
 
-Stamp = tuple[int, int, int]
+#: When it was changed, its inode, size and mode.
+Stamp = tuple[int, int, int, int]
 
 
 def _read(path: str) -> str:
@@ -69,7 +71,7 @@ def _read(path: str) -> str:
 
 def _stamp(path: str) -> Stamp:
     status = os.stat(path)
-    return status.st_mtime_ns, status.st_ino, status.st_size
+    return status.st_mtime_ns, status.st_ino, status.st_size, status.st_mode
 
 
 class AccountFile:
@@ -103,6 +105,7 @@ class AccountFile:
             if stamp != self._seen:
                 self._credentials = parse_credentials(self._read(self._settings.file))
                 self._seen, self._complaint = stamp, ""
+                self._warn(exposed(f"account file {self._settings.file}", stamp[3]))
         except (OSError, ValueError) as error:
             self._complain(error)
         return self._credentials
@@ -110,7 +113,9 @@ class AccountFile:
     def _complain(self, error: Exception) -> None:
         self._seen, self._credentials = None, None
         words = error.strerror if isinstance(error, OSError) else str(error)
-        complaint = f"account file {self._settings.file} is not used: {words}"
-        if complaint != self._complaint:
-            self._complaint = complaint
+        self._warn(f"account file {self._settings.file} is not used: {words}")
+
+    def _warn(self, complaint: str) -> None:
+        if complaint and complaint != self._complaint:
             self._observe(SettingWarning(message=complaint))
+        self._complaint = complaint
