@@ -183,8 +183,10 @@ def _export(order: dict[str, Any], out: BinaryIO, target: Target) -> dict[str, A
                         )
                     elif event["event"] == "done":
                         done = event
-        finally:
-            count = draining.finish()
+        except BaseException:
+            draining.give_up()
+            raise
+        count = draining.finish()
         if count != done["bytes"]:
             raise CommandError(f"{count} of {done['bytes']} bytes came", "Export it again.")
         return {key: value for key, value in done.items() if key != "event"}

@@ -107,6 +107,7 @@ class Draining:
         self._out = out
         self._moved = moved
         self._thread: threading.Thread | None = None
+        self._given_up = False
         self.count = 0
         self.problem: OSError | None = None
 
@@ -121,12 +122,24 @@ class Draining:
             while data := os.read(self._fd, _PIECE):
                 left = memoryview(data)
                 while left:
+                    if self._given_up:
+                        return
                     left = left[self._out.write(left) :]
                 self.count += len(data)
                 self._moved(self.count)
             self._out.flush()
         except OSError as error:
             self.problem = error
+            self._close()
+
+    def give_up(self) -> None:
+        """What failed has said so. A node that stands still is not waited for: its end of the
+        pipe may stay open.
+        """
+        self._given_up = True
+        if self._thread is not None:
+            self._thread.join(0.5)
+        if self._thread is None or not self._thread.is_alive():
             self._close()
 
     def _close(self) -> None:

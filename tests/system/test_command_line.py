@@ -1,100 +1,36 @@
-"""The commands as a person uses them: in a terminal, piped, interrupted, with the node down."""
+"""The commands as a person uses them: in a terminal, piped, with the node down."""
 
 from __future__ import annotations
 
 import json
 import os
 import pathlib
-import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 
-import attrs
 import pytest
 
 from tests.system.conftest import Shop
 from tests.system.parts import screens
 from tests.system.parts.hub import Hub
-from tests.system.parts.images import Image
-from tests.system.parts.node import Node
-from tests.system.parts.terminal import COLUMNS, LINES, Terminal
-from tests.system.parts.zoo import oci_index, quarter_gib, schema2
+from tests.system.parts.terminal import COLUMNS, LINES
+from tests.system.parts.town import NODECACHE, Town, town_of
 
 #: Set, the screens of docs/command-line.md are written, not compared.
 WRITE = "WRITE_SCREENS"
-NODECACHE = (sys.executable, "-c", "from nodecache.cli import main; main(prog_name='nodecache')")
-
-
-@attrs.frozen
-class Town:
-    """A node, and the images that it has pulled from a real registry."""
-
-    node: Node
-    nginx: Image
-    redis: Image
-    tool: Image
-
-    @property
-    def env(self) -> dict[str, str]:
-        """As in the node's own container: no command needs an option then."""
-        return {
-            "NODECACHE_DATA_DIR": str(self.node.data_dir),
-            "NODECACHE_ADMIN_LISTEN": f"127.0.0.1:{self.node.admin_port}",
-            "PYTHONPATH": os.fspath(pathlib.Path(screens.__file__).parents[3]),
-        }
-
-    def terminal(self, *arguments: str) -> Terminal:
-        return Terminal([*NODECACHE, *arguments], self.env)
-
-    def pipe(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*NODECACHE, *arguments],
-            env={**os.environ, **self.env},
-            input=answer,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def names(self) -> list[str]:
-        listed = json.loads(self.pipe("list", "--json").stdout)
-        return [row["name"] for row in listed["images"]]
-
-    def pull(self, image: Image) -> None:
-        """As a runtime of this machine does."""
-        assert self.node.ask(f"/v2/{image.name}/manifests/{image.tag}").status == 200
-        manifest = image.platform()
-        assert self.node.ask(f"/v2/{image.name}/manifests/{manifest.digest}").status == 200
-        for blob in manifest.blobs:
-            assert self.node.ask(f"/v2/{image.name}/blobs/{blob.digest}").status == 200
 
 
 @pytest.fixture(scope="module")
 def the_town(world: pathlib.Path, the_hub: Hub, shop: Shop) -> Iterator[Town]:
-    node = Node(world / "command-line", f"docker.io={the_hub.url}", {"node-id": "node-1"})
-    images = (
-        shop.push("library/nginx", "1.27", oci_index, "nginx"),
-        shop.push("library/redis", "7", schema2, "redis"),
-        shop.push("acme/tool", "2.4", schema2, "tool"),
-    )
-    town = Town(node.start(), *images)
-    try:
+    with town_of(world / "command-line", the_hub, shop) as town:
         yield town
-    finally:
-        node.close()
 
 
 @pytest.fixture
 def town(the_town: Town, hub: Hub) -> Town:
-    """All three images are here, whatever the last test did."""
     del hub  # as usual
-    if not the_town.node.process.alive:
-        the_town.node.start()
-    for image in (the_town.nginx, the_town.redis, the_town.tool):
-        the_town.pull(image)
+    the_town.as_usual()
     return the_town
 
 
@@ -112,6 +48,8 @@ SCENES = (
     ("refresh", ("refresh", "redis", "nginx")),
     ("unpin", ("unpin", "nginx")),
     ("level", ("log-level",)),
+    ("config", ("config", "--data-dir", "/var/lib/nodecache", "--max-size", "40GiB")),
+    ("bench", ("bench",)),
     ("wrong", ("show", "ngnix:1.27")),
 )
 
@@ -119,10 +57,11 @@ SCENES = (
 def test_every_screen_fits_and_is_as_the_document_shows_it(town: Town) -> None:
     seen: dict[str, str] = {}
     for name, arguments in SCENES:
-        with town.terminal(*arguments) as terminal:
+        given = ("--mirror", f"127.0.0.1:{town.node.port}") if name == "bench" else ()
+        with town.terminal(*arguments, *given) as terminal:
             code = terminal.end()
         shown = terminal.screen
-        assert code == (1 if name == "wrong" else 0), shown
+        assert code in {"wrong": (1,), "bench": (0, 1)}.get(name, (0,)), shown
         assert max(map(len, shown.splitlines())) <= COLUMNS, shown
         seen[name] = f"$ nodecache {' '.join(_quoted(word) for word in arguments)}\n{shown}"
     assert len(seen["help"].splitlines()) <= LINES
@@ -139,6 +78,9 @@ def essence(name: str, text: str) -> list[str]:
     lines = screens.shape(text)
     if name == "cluster":
         return lines[:3]  # what is not well with a node stands below
+    if name == "bench":
+        # How fast this machine is now, and whether its page cache can be emptied, is not said.
+        return [line for line in lines if "N%" in line and not line.startswith("disk, read")]
     if name == "status":
         facts = lines[lines.index("") : lines.index("UPSTREAM STATE SINCE PULLS LEFT RESET IN") + 2]
         return [line.partition(" ")[0] for line in facts]
@@ -203,26 +145,6 @@ def test_purge_asks_and_takes_no_for_an_answer(town: Town) -> None:
         assert not (town.node.data_dir / "v1" / "blobs" / "sha256" / hexed[:2] / hexed).exists()
     town.pull(town.tool)
     assert "acme/tool:2.4" in town.names()
-
-
-def test_ctrl_c_in_the_middle_is_130_and_loses_nothing(town: Town, shop: Shop) -> None:
-    big = shop.once(quarter_gib)
-    town.pull(big)
-    before = town.names()
-    with town.terminal("verify") as terminal:
-        terminal.until(lambda text: "reading" in text, "the bar")
-        town.node.process.signal(signal.SIGSTOP)  # so that it is the middle
-        try:
-            terminal.type("\x03")
-            assert terminal.end() == 130
-        finally:
-            town.node.process.signal(signal.SIGCONT)
-    assert terminal.screen.splitlines()[-1] == "nodecache: interrupted"
-    assert town.names() == before
-    verified = town.pipe("verify")
-    assert verified.returncode == 0, verified
-    assert "all good" in verified.stdout
-    assert town.pipe("purge", str(big.name), "--yes").returncode == 0
 
 
 def test_a_rotten_file_is_found_and_named(town: Town) -> None:
