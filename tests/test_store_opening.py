@@ -12,10 +12,11 @@ import unittest
 
 import attrs
 
-from nodecache.failures import DataFolderError, StoreFailure
+from nodecache.failures import DataFolderError, NoRoom, StoreFailure
 from nodecache.freshness import TagEntry
 from nodecache.limits import KIB, MIB
 from nodecache.reference import Repository, Tag
+from nodecache.store.disk import Disk
 from nodecache.store.lock import FolderLock
 from tests.fakes_disk import HeldPool
 from tests.store_case import StoreCase, digest_of, fill_partial, some_bytes
@@ -93,7 +94,7 @@ class RefusalTests(StoreCase):
 
     def test_a_folder_that_can_not_be_written_is_refused(self) -> None:
         shutil.rmtree(os.path.join(self.folder, "v1"))
-        for code in (errno.EROFS, errno.EACCES, errno.ENOSPC):
+        for code in (errno.EROFS, errno.EACCES, errno.EIO):
             self.disk.fail("mkdir", code)
             self.assertIn(os.strerror(code), self.refusal())
         self.disk.mend()
@@ -104,6 +105,70 @@ class RefusalTests(StoreCase):
         self.assertIn("Read-only file system", self.refusal())
         self.disk.mend()
         self.opened()
+
+    def test_a_disk_without_room_for_a_folder_or_the_marker_is_no_reason_not_to_start(self) -> None:
+        """A node on a full disk serves what it has, and what it has not from upstream."""
+        data = some_bytes(1000)
+        shutil.rmtree(os.path.join(self.folder, "v1"))
+        self.disk.fail("mkdir", errno.ENOSPC)
+        self.disk.fail("open", errno.ENOSPC, where="running")
+        self.store = self.opened()
+        self.assertIsNone(self.store.problem)
+        self.fails(self.store.open_partial(digest_of(data)), NoRoom)
+        self.disk.fail("mkdir", errno.ENOSPC, times=0)
+        partial = self.run_now(self.store.open_partial(digest_of(data)))
+        fill_partial(partial, data)
+        reservation = self.run_now(self.store.reserve(len(data)))
+        # Nothing would tell after a power loss that it is not to be trusted.
+        self.fails(self.store.commit(partial, reservation, len(data)), NoRoom)
+        partial.discard()
+        self.disk.mend()
+        self.clock.advance(self.timeouts.marker)
+        self.assertEqual(self.read_blob(self.put_blob(data)), data)
+        self.assertTrue(self.after_kill().unclean)
+
+    def test_a_lock_without_a_file_is_one_all_the_same(self) -> None:
+        """Where the disk has no room for the file, the folder itself is locked."""
+        path = os.path.join(self.folder, "lock")
+        os.unlink(path)
+        real = os.open
+
+        def full(path: str, flags: int, mode: int = 0o777) -> int:
+            if flags & os.O_CREAT and path.endswith("/lock"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            return real(path, flags, mode)
+
+        self.patch(os, "open", full)
+        lock = FolderLock(path)
+        self.assertRaises(DataFolderError, FolderLock, path)
+        self.patch(os, "open", real)
+        lock.renew(Disk())
+        self.assertTrue(os.path.exists(path))
+        self.assertRaises(DataFolderError, FolderLock, path)
+        lock.release()
+
+    def test_what_is_removed_of_the_folder_behind_our_back_is_put_back(self) -> None:
+        self.store = self.opened()
+        for name in ("lock", "v1/running"):
+            os.unlink(os.path.join(self.folder, name))
+        shutil.rmtree(os.path.join(self.folder, "v1", "tmp"))
+        self.clock.advance(self.timeouts.marker)
+        self.assertIsNone(self.store.problem)
+        self.put_manifest(b"{}")
+        self.assertIn("in use by process", self.refusal())
+        self.assertTrue(self.after_kill().unclean)
+
+    def test_a_folder_that_another_process_took_meanwhile_is_told_of(self) -> None:
+        self.store = self.opened()
+        path = os.path.join(self.folder, "lock")
+        os.unlink(path)
+        other = FolderLock(path)
+        self.clock.advance(self.timeouts.marker)
+        assert self.store.problem is not None
+        self.assertIn("in use by process", self.store.problem)
+        other.release()
+        self.clock.advance(self.timeouts.marker)
+        self.assertIsNone(self.store.problem)
 
     def test_a_folder_of_another_user_is_refused(self) -> None:
         if os.getuid() != 0:

@@ -18,6 +18,7 @@ from nodecache.limits import SEGMENT
 from nodecache.reference import Digest
 from nodecache.segments import segment_count, segment_span
 from nodecache.store import Partial, Reservation
+from nodecache.store.disk import let_go, translated
 
 
 class Landing:
@@ -55,7 +56,8 @@ class Landing:
     def share(self) -> SharedFile:
         """The file for readers: a descriptor of their own, since they outlive the fill."""
         assert self._partial is not None
-        return SharedFile(os.dup(self._partial.fd), self._dispose)
+        with translated("open a blob for its readers"):
+            return SharedFile(os.dup(self._partial.fd), self._dispose)
 
     # Room.
 
@@ -151,7 +153,7 @@ class Landing:
         closing = [fd]
 
         def close() -> None:
-            os.close(closing.pop())
+            let_go(closing.pop())
             if self.committed and self._partial is not None:
                 self._partial.keep()
 

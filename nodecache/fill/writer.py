@@ -85,6 +85,7 @@ class Writer:
         self._turning = False
         self._closed = False
         self._piece: Piece | None = None
+        self._punching: Span | None = None
         self._job: Deferred[None] | None = None
         self._idle: Deferred[None] | None = None
 
@@ -159,7 +160,7 @@ class Writer:
         self._arm_flush()
 
     def _next(self) -> Job | None:
-        punch = self._punches.pop(0) if self._punches else None
+        punch = self._punching = self._punches.pop(0) if self._punches else None
         front = self._flight.progress.present.covered_from(self._assembly.hashed)
         self._piece = self._take(front)
         lag = self._assembly.hashed < front
@@ -206,6 +207,8 @@ class Writer:
             return
         if piece is not None:
             self._queue.put_back(piece)
+        if self._punching is not None:  # twice does no harm
+            self._punches.insert(0, self._punching)
         error = raised.value
         if isinstance(error, NoRoom):
             self._watcher.full(error)

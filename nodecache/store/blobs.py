@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -15,6 +14,7 @@ from nodecache.failures import StoreFailure
 from nodecache.reference import Digest
 from nodecache.seams import Readable
 from nodecache.store.accounts import TOUCH
+from nodecache.store.disk import let_go
 from nodecache.store.ground import Ground
 from nodecache.store.keys import Key, Kind, digest_of, key_of
 from nodecache.store.room import Room
@@ -60,7 +60,7 @@ class StoredBlob(Readable):
         """Idempotent."""
         closed, self._closed = self._closed, None
         if closed is not None:
-            os.close(self._fd)
+            let_go(self._fd)
             closed(self)
 
 
@@ -106,7 +106,7 @@ class Blobs:
             return fd
 
         try:
-            return await acquire(self._ground.pool, job, os.close)
+            return await acquire(self._ground.pool, job, let_go)
         except Damaged:
             await self.lost(key, "read")
             return None

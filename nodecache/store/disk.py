@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import attrs
 
@@ -56,15 +56,24 @@ def as_failure(operation: str, error: OSError) -> StoreFailure:
     return kind(f"{operation}: {error.strerror or error}")
 
 
+def let_go(fd: int) -> None:
+    """Close a descriptor. Raises nothing: it is gone whatever ``close`` says.
+
+    What that has to say about earlier writes, fsync has said or checksums will.
+    """
+    with suppress(OSError):
+        os.close(fd)
+
+
 class Disk:
-    """Blocking calls; each raises OSError. Paths are absolute."""
+    """Blocking calls; each raises OSError, but for ``close``. Paths are absolute."""
 
     def open(self, path: str, flags: int) -> int:
         """A descriptor of a regular file; a symbolic link is refused."""
         return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def close(self, fd: int) -> None:
-        os.close(fd)
+        let_go(fd)
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         return os.pread(fd, size, offset)
@@ -102,7 +111,7 @@ class Disk:
         try:
             self.fsync(fd)
         finally:
-            os.close(fd)
+            self.close(fd)
 
     def rename(self, source: str, target: str) -> None:
         os.rename(source, target)

@@ -6,9 +6,27 @@ import os
 import re
 import shutil
 
+from nodecache.events import DiskFailed
+from nodecache.failures import StoreFailure
+from nodecache.store.disk import translated
+from nodecache.store.ground import Ground
 from nodecache.store.layout import FORMAT, Layout
 
 _FORMAT = re.compile(r"v[0-9]{1,4}")
+
+
+async def forget_old_formats(ground: Ground) -> None:
+    """Remove what no release has used for ``format_life``. A failure is told, not raised."""
+    before = ground.wall() - ground.timeouts.format_life
+
+    def remove() -> None:
+        with translated("look for old formats"):
+            remove_old_formats(ground.layout, before)
+
+    try:
+        await ground.pool.run(remove)
+    except StoreFailure as failure:
+        ground.observe(DiskFailed(operation="scan", reason=str(failure)))
 
 
 def remove_old_formats(layout: Layout, before: float) -> list[str]:

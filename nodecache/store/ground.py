@@ -10,6 +10,7 @@ from nodecache.seams import DiskPool, Observe, WallClock
 from nodecache.store.disk import Disk
 from nodecache.store.layout import Layout
 from nodecache.store.owned import Owned
+from nodecache.store.records import Drafts
 
 
 @attrs.frozen
@@ -23,5 +24,6 @@ class Ground:
     wall: WallClock
     observe: Observe
     owned: Owned
+    drafts: Drafts
     timeouts: Timeouts
     limits: Limits

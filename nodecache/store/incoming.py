@@ -41,8 +41,10 @@ class Incoming:
         return sum(p.on_disk for p in self._open.values() if p is not None)
 
     def reap(self) -> None:
-        """Book what became of partials that disk jobs have closed since."""
+        """Book what became of partials that disk jobs have written to, and closed, since."""
         for key, partial in list(self._open.items()):
+            if partial is not None and partial.trouble is not None:
+                self._room.doubt, partial.trouble = partial.trouble, None
             if partial is not None and partial.state in (State.KEPT, State.DISCARDED):
                 del self._open[key]
                 if partial.state is State.KEPT:
@@ -69,9 +71,11 @@ class Incoming:
             gone = self._accounts.forget([key])
             partial = await self._ground.pool.run(lambda: Partial(disk, digest, folder))
         except BaseException:
-            del self._open[key]
             for each in gone:
                 self._accounts.add(each.key, each.size)
+            if not gone:
+                await self._room.strand(key, 0)
+            del self._open[key]
             raise
         self._open[key] = partial
         self._accounts.tell()
@@ -118,6 +122,8 @@ class Incoming:
         try:
             await self._renamed(partial, size)
         except BaseException:
+            if partial.stranded:
+                await self._room.strand(key, size)
             self._accounts.unpin(key)
             self._accounts.give_back(reserved)
             raise
@@ -125,7 +131,9 @@ class Incoming:
         self._open.pop(key_of(Kind.PARTIAL, partial.digest), None)
         self._accounts.add(key, size, reserved=reserved)
         if partial.leftover:
-            self._accounts.add(key_of(Kind.PARTIAL, partial.digest), partial.leftover)
+            left = key_of(Kind.PARTIAL, partial.digest)
+            self._accounts.add(left, partial.leftover)
+            self._accounts.hidden.add(left)
 
     async def _renamed(self, partial: Partial, size: int) -> None:
         path = self._ground.layout.blob(partial.digest)

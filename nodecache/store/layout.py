@@ -67,6 +67,18 @@ class Layout:
     def segments(self) -> str:
         return os.path.join(self.home, "segments")
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All that are always there, the outer before the inner."""
+        return (
+            self.home,
+            self.scratch,
+            self.blobs,
+            self.manifests,
+            self.tags,
+            self.segments,
+        )
+
     def blob(self, digest: Digest) -> str:
         return os.path.join(self.blobs, digest.hex[:2], digest.hex)
 

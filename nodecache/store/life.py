@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from twisted.internet.interfaces import IDelayedCall
 
 from nodecache.events import DiskFailed
-from nodecache.failures import StoreFailure
+from nodecache.failures import DataFolderError, NoRoom, StoreFailure
 from nodecache.store.disk import translated
 from nodecache.store.ground import Ground
-from nodecache.store.marker import MARGIN, Marker
+from nodecache.store.marker import MARGIN
+from nodecache.store.opening import Opened, make_folders
 from nodecache.store.room import Room
 
 
 class Life:
     """``problem`` is what is wrong with the folder, as last seen; None when it is usable."""
 
-    def __init__(self, ground: Ground, room: Room, marker: Marker) -> None:
+    def __init__(self, ground: Ground, room: Room, opened: Opened) -> None:
         self.problem: str | None = None
         self._ground = ground
         self._room = room
-        self._marker = marker
+        self._opened = opened
+        self._marker = opened.marker
         self._seen = ground.wall()
         self._next: IDelayedCall | None = None
         self._over = False
@@ -38,7 +42,10 @@ class Life:
 
     async def _beaten(self) -> None:
         try:
-            await self.mark()
+            await self._ground.pool.run(self._mend)
+            with suppress(NoRoom):  # full is a state, not a fault
+                await self.mark()
+            await self._tidy()
             await self.trim()
             self.problem = None
         except StoreFailure as failure:
@@ -48,6 +55,29 @@ class Life:
         if not self._over:
             self._next = self._ground.clock.callLater(self._ground.timeouts.marker, self.beat)
 
+    def _mend(self) -> None:
+        """Blocks. Put back what was removed behind our back, or went with its file system."""
+        layout, disk = self._ground.layout, self._ground.disk
+        with translated("look after the data folder"):
+            try:
+                make_folders(layout, disk)
+                self._opened.lock.renew(disk)
+            except DataFolderError as error:
+                raise StoreFailure(str(error)) from error
+
+    async def _tidy(self) -> None:
+        """What did not work before may work now."""
+        room, drafts, run = self._room, self._ground.drafts, self._ground.pool.run
+        await run(drafts.sweep)
+        await room.tidy()
+        if room.doubt is not None:
+            try:
+                await run(drafts.probe)
+            except StoreFailure as failure:
+                room.doubt = failure
+            else:
+                room.doubt = None
+
     async def trim(self) -> None:
         """Bring the store within its limits, and let partials go that nobody wants."""
         before = self._ground.wall() - self._ground.timeouts.partial_life
@@ -56,6 +86,7 @@ class Life:
     async def mark(self) -> None:
         """Rewrite the marker. While there are suspects, it still says since when."""
         if self._room.accounts.suspects:
+            await self._write(self._marker.written_at)
             return
         now = self._ground.wall()
         # A clock that leaps ahead must not carry the marker past what was
@@ -66,8 +97,11 @@ class Life:
         await self._write(at)
 
     async def mark_before(self, at: float) -> None:
-        """Keep the marker older than a file of time ``at``, though the clock was set back."""
-        if at < self._marker.written_at - MARGIN:
+        """Keep the marker older than a file of time ``at``, though the clock was set back.
+
+        Raises StoreFailure; NoRoom while there is none for a marker.
+        """
+        if not self._marker.stands or at < self._marker.written_at - MARGIN:
             await self._write(at)
 
     async def _write(self, at: float) -> None:

@@ -14,7 +14,7 @@ from nodecache.failures import StoreFailure
 from nodecache.reference import Digest
 from nodecache.store.ground import Ground
 from nodecache.store.keys import Kind, key_of
-from nodecache.store.records import read_file, remove_file, write_file
+from nodecache.store.records import read_file
 from nodecache.store.room import Room
 
 _MEDIA_TYPE = re.compile(r"[ -~]{1,255}", re.ASCII)
@@ -90,23 +90,23 @@ class Manifests:
             return
         size = room_for(len(manifest.body))
         reservation = await self._room.reserve(size)
+        self._accounts.pin(key)
         try:
             await self._room.settled(key)
             now = self._ground.wall()
-            await self._ground.pool.run(lambda: self._put(manifest, now))
+            try:
+                await self._ground.pool.run(lambda: self._put(manifest, now))
+            except StoreFailure:
+                await self._room.strand(key, size)
+                raise
             self._accounts.add(key, size, reserved=reservation.take())
         finally:
+            self._accounts.unpin(key)
             reservation.release()
 
     def _put(self, manifest: StoredManifest, now: float) -> None:
         """Blocks. The sidecar first: a body without it is no manifest."""
-        disk, layout = self._ground.disk, self._ground.layout
-        sidecar, body = layout.media_type(manifest.digest), layout.manifest(manifest.digest)
-        try:
-            media_type = manifest.media_type.encode("ascii")
-            write_file(disk, layout.scratch, sidecar, media_type, now, named=False)
-            write_file(disk, layout.scratch, body, manifest.body, now)
-        except StoreFailure:
-            remove_file(disk, body)
-            remove_file(disk, sidecar)
-            raise
+        write, layout = self._ground.drafts.write, self._ground.layout
+        media_type = manifest.media_type.encode("ascii")
+        write(layout.media_type(manifest.digest), media_type, now, named=False)
+        write(layout.manifest(manifest.digest), manifest.body, now)

@@ -12,7 +12,7 @@ from nodecache.events import CorruptionFound, DiskFailed
 from nodecache.failures import DataFolderError
 from nodecache.seams import DiskPool
 from nodecache.store.accounts import Accounts
-from nodecache.store.disk import Disk
+from nodecache.store.disk import FULL, Disk
 from nodecache.store.ground import Ground
 from nodecache.store.layout import Layout
 from nodecache.store.lock import FolderLock
@@ -78,15 +78,28 @@ def _locked(layout: Layout) -> FolderLock:
 
 def _prepared(layout: Layout, disk: Disk) -> float | None:
     """Blocks. Make the folders; returns what the marker says."""
-    folders = (layout.scratch, layout.blobs, layout.manifests, layout.tags, layout.segments)
-    for folder in (layout.home, *folders):
+    make_folders(layout, disk)
+    for folder in layout.folders:
+        there = os.path.isdir(folder)
+        if there and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise DataFolderError(f"{folder} can not be read and written")
+    return read_marker(disk, layout.marker)
+
+
+def make_folders(layout: Layout, disk: Disk) -> None:
+    """Blocks. Make the folders that are not there, as far as the disk has room for them.
+
+    Raises OSError; DataFolderError for one that leads elsewhere.
+    """
+    for folder in layout.folders:
         if os.path.islink(folder):
             # The scan removes what is left over: it must not be led astray.
             raise DataFolderError(f"{folder} is a symbolic link")
-        ensure_folder(disk, folder)
-        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            raise DataFolderError(f"{folder} can not be read and written")
-    return read_marker(disk, layout.marker)
+        try:
+            ensure_folder(disk, folder)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
 
 
 def _abandon(result: tuple[Opened, Found]) -> None:

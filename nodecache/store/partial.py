@@ -23,7 +23,7 @@ from nodecache.failures import StoreFailure
 from nodecache.limits import MIB
 from nodecache.reference import Digest
 from nodecache.segments import block_spans, segment_span
-from nodecache.store.disk import FULL, Disk, allocated, translated, write_all
+from nodecache.store.disk import FULL, Disk, allocated, as_failure, translated, write_all
 from nodecache.store.journal import Known, read_journal, segment_line, total_line
 from nodecache.store.records import ensure_folder
 
@@ -63,15 +63,22 @@ class Partial:
         self.leftover = 0
         #: An fsync failed: pages that never reached the disk may look written.
         self.poisoned = False
+        #: What the disk said to the last write that failed; the store takes note of it.
+        self.trouble: StoreFailure | None = None
+        #: A commit failed that has given it the blob's name already.
+        self.stranded = False
+        opened: list[int] = []
         with translated("open a partial blob"):
             disk.mkdir(folder)
-            self.fd = disk.open(self._path(DATA), os.O_RDWR | os.O_CREAT)
             try:
-                self._journal = disk.open(self._path(JOURNAL), os.O_RDWR | os.O_CREAT | os.O_APPEND)
+                for name, flags in ((DATA, 0), (JOURNAL, os.O_APPEND)):
+                    opened.append(disk.open(self._path(name), os.O_RDWR | os.O_CREAT | flags))
+                self.fd, self._journal = opened
                 self.known = self._read_journal()
                 self.allocated = self._measure()
             except BaseException:
-                disk.close(self.fd)
+                for fd in opened:
+                    disk.close(fd)
                 raise
         self.total = self.known.total
 
@@ -110,8 +117,12 @@ class Partial:
 
     def write(self, offset: int, chunks: Sequence[bytes]) -> None:
         """Write ``chunks``, one behind the other, at ``offset``."""
-        with translated("write a blob"):
-            self.written += write_all(self._disk, self.fd, chunks, offset)
+        try:
+            with translated("write a blob"):
+                self.written += write_all(self._disk, self.fd, chunks, offset)
+        except StoreFailure as failure:
+            self.trouble = failure
+            raise
 
     def set_total(self, total: int) -> None:
         """The size is known now, and outlasts a restart. A new one forgets the segments."""
@@ -121,7 +132,7 @@ class Partial:
     def record_segment(self, index: int, crcs: Sequence[int]) -> None:
         """A segment was written: ``crcs`` is the zlib.crc32 of each of its 1 MiB blocks.
 
-        A full disk is no failure here: the segment is merely not resumed after a restart.
+        A disk that does not take it is no failure here: the segment is merely not resumed.
         """
         self._record(segment_line(index, crcs))
 
@@ -133,7 +144,7 @@ class Partial:
             self._torn = self._disk.append(self._journal, line) != len(line)
         except OSError as error:
             if error.errno not in FULL:
-                raise StoreFailure(f"write a journal: {error.strerror}") from error
+                self.trouble = as_failure("write a journal", error)
 
     def punch(self, start: int, stop: int) -> None:
         """Give the blocks within ``[start, stop)`` back to the disk; they read as zeros."""
@@ -168,7 +179,7 @@ class Partial:
         self.state = State.COMMITTED
         with suppress(OSError):
             self.leftover = whole_blocks(allocated(disk.stat(self._journal)))
-            disk.close(self._journal)
+        disk.close(self._journal)
         with suppress(StoreFailure):
             remove_partial(disk, self.folder)
             self.leftover = 0
@@ -178,8 +189,7 @@ class Partial:
             self._disk.sync_folder(os.path.dirname(path))
         except OSError:
             self.poisoned = True
-            with suppress(OSError):
-                self._disk.unlink(path)
+            self.stranded = True
             raise
 
     def keep(self) -> None:
@@ -217,11 +227,7 @@ class Partial:
     def _close(self, state: State) -> None:
         committed = self.state is State.COMMITTED
         for fd in (self.fd,) if committed else (self.fd, self._journal):
-            # What close has to say about earlier writes, fsync has said or the checksums will.
-            try:
-                self._disk.close(fd)
-            except OSError:
-                continue
+            self._disk.close(fd)
         # Last: from here on the folder may be another's.
         self.state = state
 

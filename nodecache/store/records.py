@@ -11,8 +11,8 @@ from nodecache.store.disk import Disk, translated, write_all
 
 #: The longest file of a tag that is believed.
 TAG_BYTES = 16 * KIB
-
-_NUMBERS = count()
+#: The size of a file that is written to see whether that works.
+PROBE = 256 * KIB
 
 
 def ensure_folder(disk: Disk, path: str) -> None:
@@ -25,33 +25,70 @@ def ensure_folder(disk: Disk, path: str) -> None:
     disk.sync_folder(parent)
 
 
-def write_file(
-    disk: Disk, scratch: str, path: str, data: bytes, at: float, *, named: bool = True
-) -> None:
-    """Blocks. Put ``data`` at ``path``, durably, last used at ``at``.
+class Drafts:
+    """Files before they have their names, in ``folder``. All methods block."""
 
-    After a crash there is the old content or the new, never less. With
-    ``named`` False the name is not durable before another file of the same
-    folder is written. Raises NoRoom, StoreFailure.
-    """
-    with translated(f"write {os.path.basename(path)}"):
-        draft = os.path.join(scratch, str(next(_NUMBERS)))
-        try:
-            fd = disk.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    def __init__(self, disk: Disk, folder: str) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._numbers = count()
+        #: Those that could not be removed.
+        self._left: set[str] = set()
+
+    def write(self, path: str, data: bytes, at: float, *, named: bool = True) -> None:
+        """Put ``data`` at ``path``, durably, last used at ``at``.
+
+        After a crash there is the old content or the new, never less. With
+        ``named`` False the name is not durable before another file of the same
+        folder is written. Raises NoRoom, StoreFailure; ``path`` may then have
+        the new content.
+        """
+        disk = self._disk
+        with translated(f"write {os.path.basename(path)}"):
+            draft = os.path.join(self._folder, str(next(self._numbers)))
             try:
-                write_all(disk, fd, [data], 0)
-                disk.used_at(fd, at)
-                disk.fsync(fd)
-            finally:
-                disk.close(fd)
-            ensure_folder(disk, os.path.dirname(path))
-            disk.rename(draft, path)
+                self._fill(draft, data, at)
+                ensure_folder(disk, os.path.dirname(path))
+                disk.rename(draft, path)
+            except BaseException:
+                self._remove(draft)
+                raise
             if named:
                 disk.sync_folder(os.path.dirname(path))
-        except BaseException:
-            with suppress(OSError):
-                disk.unlink(draft)
-            raise
+
+    def _fill(self, draft: str, data: bytes, at: float) -> None:
+        disk = self._disk
+        fd = disk.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            write_all(disk, fd, [data], 0)
+            disk.used_at(fd, at)
+            disk.fsync(fd)
+        finally:
+            disk.close(fd)
+
+    def _remove(self, draft: str) -> None:
+        try:
+            self._disk.unlink(draft)
+        except FileNotFoundError:
+            self._left.discard(draft)
+        except OSError:
+            self._left.add(draft)
+        else:
+            self._left.discard(draft)
+
+    def probe(self) -> None:
+        """Find out whether the disk takes a file. Raises NoRoom, StoreFailure."""
+        draft = os.path.join(self._folder, str(next(self._numbers)))
+        try:
+            with translated("write a file to see whether that works"):
+                self._fill(draft, bytes(PROBE), 0.0)
+        finally:
+            self._remove(draft)
+
+    def sweep(self) -> None:
+        """Remove what could not be removed before, as far as that works now."""
+        for draft in tuple(self._left):
+            self._remove(draft)
 
 
 def read_file(disk: Disk, path: str, most: int) -> bytes | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 
 from twisted.internet.defer import Deferred, DeferredLock
 
@@ -79,6 +80,8 @@ class Room:
         self.accounts = accounts
         self.floor = floor
         self.written: Callable[[], int] = int
+        #: What the disk said to the last fill that could not write to it, though there was room.
+        self.doubt: StoreFailure | None = None
         #: As last seen.
         self.space = Space(0, 0, None, None)
         self._ground = ground
@@ -138,7 +141,7 @@ class Room:
     async def _look(self) -> None:
         def look() -> Space:
             with translated("look at free space"):
-                return self._ground.disk.space(self._ground.layout.home)
+                return self._ground.disk.space(self._ground.layout.root)
 
         self.space = await self._ground.pool.run(look)
 
@@ -162,12 +165,29 @@ class Room:
             self.accounts.haunt(each)
         await self._unlink(gone, dropped=True)
 
+    async def strand(self, key: Key, size: int) -> None:
+        """A write of ``size`` bytes failed: remove what it may have left, or account for it."""
+        await self._unlink([Gone(key, size, self._ground.wall())], dropped=True)
+
+    async def tidy(self) -> None:
+        """Try again to remove what could be neither used nor removed. Nothing is told of it."""
+        hidden = self.accounts.hidden
+        keys = [key for key in islice(hidden, BATCH) if not self.accounts.ledger.pinned(key)]
+        await self._unlink(self.accounts.forget(keys), dropped=True, quiet=True)
+
+    def refuse_in_doubt(self) -> None:
+        """Raise what a fill met, until the disk has taken a file again."""
+        if self.doubt is not None:
+            raise type(self.doubt)(f"{self.doubt} (a moment ago)") from self.doubt
+
     async def settled(self, key: Key) -> None:
         """Returns when no unlink of ``key`` is under way."""
         while key in self._leaving:
             await self._leaving[key].wait()
 
-    async def _unlink(self, gone: Sequence[Gone], *, dropped: bool = False) -> bool:
+    async def _unlink(
+        self, gone: Sequence[Gone], *, dropped: bool = False, quiet: bool = False
+    ) -> bool:
         """True if all of them went; those that did not are back in the ledger."""
         for each in gone:
             self._leaving[each.key] = Waiters()
@@ -178,7 +198,9 @@ class Room:
             for each, error in zip(batch, errors, strict=True):
                 if error is not None:
                     stuck += 1
-                    self._put_back(each, error)
+                    self.accounts.add(each.key, each.size)
+                    if not quiet:
+                        self._ground.observe(DiskFailed(operation="evict", reason=str(error)))
                     if dropped:
                         self.accounts.hidden.add(each.key)
                 elif not dropped:
@@ -212,10 +234,6 @@ class Room:
                 self._ground.disk.unlink(path)
             except (FileNotFoundError, NotADirectoryError):
                 return
-
-    def _put_back(self, each: Gone, failure: StoreFailure) -> None:
-        self.accounts.add(each.key, each.size)
-        self._ground.observe(DiskFailed(operation="evict", reason=str(failure)))
 
     def _tell_evicted(self, each: Gone) -> None:
         self._ground.observe(

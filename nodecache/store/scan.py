@@ -117,7 +117,7 @@ def _files(disk: Disk, path: str, found: Found) -> Iterator[tuple[str, os.stat_r
     except OSError as error:
         found.problems.append(f"{path}: {error.strerror}")
     finally:
-        os.close(fd)
+        disk.close(fd)
 
 
 def _folders(path: str, found: Found) -> list[str]:
@@ -130,8 +130,9 @@ def _folders(path: str, found: Found) -> list[str]:
 
 
 def _empty_scratch(disk: Disk, layout: Layout) -> None:
-    for name in os.listdir(layout.scratch):
-        remove_file(disk, os.path.join(layout.scratch, name))
+    with suppress(FileNotFoundError):  # there was no room for it
+        for name in os.listdir(layout.scratch):
+            remove_file(disk, os.path.join(layout.scratch, name))
 
 
 def _scan_blobs(disk: Disk, layout: Layout, shards: Sequence[str], now: float) -> Found:
@@ -167,7 +168,11 @@ def _scan_manifests(disk: Disk, folder: str, now: float, found: Found) -> None:
 
 def _scan_records(disk: Disk, layout: Layout, now: float, found: Found) -> None:
     """Tags and listings; folders that became empty are removed."""
-    for folder, _, _ in os.walk(layout.tags, topdown=False):
+
+    def unread(error: OSError) -> None:
+        found.problems.append(f"{error.filename}: {error.strerror}")
+
+    for folder, _, _ in os.walk(layout.tags, topdown=False, onerror=unread):
         if os.path.basename(folder) in ("_tags", "_listings"):
             for name, info in _files(disk, folder, found):
                 key = record_key(os.path.join(folder, name), layout)

@@ -21,7 +21,7 @@ from nodecache.store.accounts import Accounts
 from nodecache.store.blobs import Blobs, StoredBlob
 from nodecache.store.census import Census
 from nodecache.store.disk import Disk
-from nodecache.store.formats import remove_old_formats
+from nodecache.store.formats import forget_old_formats
 from nodecache.store.ground import Ground
 from nodecache.store.holds import Holds
 from nodecache.store.incoming import Incoming
@@ -33,6 +33,7 @@ from nodecache.store.manifests import Manifests, StoredManifest
 from nodecache.store.opening import Opened, believe, close_folder, open_folder
 from nodecache.store.owned import Owned
 from nodecache.store.partial import Partial
+from nodecache.store.records import Drafts
 from nodecache.store.recovery import Recovery
 from nodecache.store.room import Reservation, Room
 from nodecache.store.scan import Found
@@ -67,7 +68,7 @@ class Store:
         self._opened: Opened | None = opened
         self._accounts = Accounts(cap, ground.wall, ground.observe)
         self._room = Room(ground, self._accounts, floor=floor)
-        self._life = Life(ground, self._room, opened.marker)
+        self._life = Life(ground, self._room, opened)
         self._blobs = Blobs(ground, self._room)
         self._manifests = Manifests(ground, self._room)
         self._holds = Holds(self._accounts, self._manifests)
@@ -101,14 +102,16 @@ class Store:
         disk, both in bytes. Raises DataFolderError with one line that says
         what is wrong (not writable, not a folder, in use by another process).
         """
+        layout, disk = Layout(os.path.abspath(path)), disk or Disk()
         ground = Ground(
-            layout=Layout(os.path.abspath(path)),
-            disk=disk or Disk(),
+            layout=layout,
+            disk=disk,
             pool=pool,
             clock=clock,
             wall=wall,
             observe=observe,
             owned=Owned(observe),
+            drafts=Drafts(disk, layout.scratch),
             timeouts=timeouts or Timeouts(),
             limits=limits or Limits(),
         )
@@ -133,8 +136,7 @@ class Store:
         """See to what the last run left: whole partials, suspects, folders of other releases."""
         await self._recovery.run()
         await self._blobs.check_suspects()
-        before = self._ground.wall() - self._ground.timeouts.format_life
-        await self._ground.pool.run(lambda: remove_old_formats(self._ground.layout, before))
+        await forget_old_formats(self._ground)
 
     @property
     def problem(self) -> str | None:
@@ -231,8 +233,11 @@ class Store:
         """Room for ``size`` bytes below the cap and above the floor; evicts for it.
 
         For a resumed partial too, the whole size: what is on disk of an open
-        partial is counted by its reservation alone. Raises NoRoom, StoreFailure.
+        partial is counted by its reservation alone. Raises NoRoom, StoreFailure; also when a
+        fill could not write a moment ago, until the disk has taken a file again.
         """
+        self._incoming.reap()
+        self._room.refuse_in_doubt()
         return await self._room.reserve(size)
 
     async def open_partial(self, digest: Digest) -> Partial:

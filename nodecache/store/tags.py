@@ -22,7 +22,7 @@ from nodecache.limits import MIB
 from nodecache.reference import Repository, Tag
 from nodecache.store.ground import Ground
 from nodecache.store.keys import Key, record_key, tag_key
-from nodecache.store.records import TAG_BYTES, read_file, remove_file, write_file
+from nodecache.store.records import TAG_BYTES, read_file
 from nodecache.store.room import Room
 
 #: Checks kept in memory; the one longest unused goes first.
@@ -92,23 +92,21 @@ class Records:
     async def _write(self, path: str, data: bytes) -> None:
         key = record_key(path, self._ground.layout)
         reservation = await self._room.reserve(len(data))
+        self._accounts.pin(key)
         try:
             await self._room.settled(key)
-            there = self._accounts.has(key)
             now = self._ground.wall()
-            await self._ground.pool.run(lambda: self._put(path, data, now, keep=there))
+            try:
+                await self._ground.pool.run(lambda: self._ground.drafts.write(path, data, now))
+            except StoreFailure:
+                # An older content stays.
+                if not self._accounts.has(key):
+                    await self._room.strand(key, len(data))
+                raise
             self._accounts.add(key, len(data), reserved=reservation.take())
         finally:
+            self._accounts.unpin(key)
             reservation.release()
-
-    def _put(self, path: str, data: bytes, now: float, *, keep: bool) -> None:
-        """Blocks. What a failure leaves is removed unless it is to ``keep``, an older content."""
-        try:
-            write_file(self._ground.disk, self._ground.layout.scratch, path, data, now)
-        except StoreFailure:
-            if not keep:
-                remove_file(self._ground.disk, path)
-            raise
 
     async def drop(self, path: str) -> None:
         await self._room.drop(record_key(path, self._ground.layout))
