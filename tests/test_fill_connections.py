@@ -5,11 +5,12 @@ from __future__ import annotations
 from nodecache.failures import UpstreamFailure, UpstreamKind
 from tests.fakes_source import FakeBody, whole
 from tests.flight_case import ALPINE, SEGMENT, FlightCase, M, small_limits
+from tests.lending_case import LendingCase, segment
 
 REFUSED = UpstreamFailure(UpstreamKind.LIMITED, "one is enough", status=429)
 
 
-class Ramping(FlightCase):
+class Flowing(FlightCase):
     limits = small_limits(connections_per_blob=3, ramp_bytes=M)
 
     def flow(self, rate: int, seconds: float, most: int = 1 << 30) -> None:
@@ -24,6 +25,8 @@ class Ramping(FlightCase):
                     body.finish()
             self.turn(step)
 
+
+class Ramping(Flowing):
     def test_a_fill_begins_with_one_connection(self) -> None:
         digest, _ = self.blob(8 * SEGMENT)
         self.flying(digest)
@@ -212,3 +215,17 @@ class Sharing(FlightCase):
         self.nothing_is_left()
         for digest in digests:
             self.assertIsNotNone(self.stored(digest))
+
+
+class ForPeersAlone(Flowing, LendingCase):
+    """However well connections pay: what no client of this node wants is not fetched."""
+
+    def test_a_fill_for_peers_hires_nobody_for_the_rest_of_the_blob(self) -> None:
+        digest, data = self.blob(8 * SEGMENT)
+        borrower = self.borrow(digest, segment(2))
+        self.flow(M, 3 * self.timeouts.ramp)
+        self.assertEqual(self.origin.spans, [(2 * SEGMENT, 3 * SEGMENT)])
+        self.finish()
+        self.assertEqual(bytes(borrower.got), data[2 * SEGMENT : 3 * SEGMENT])
+        self.assertEqual(self.origin.sent, SEGMENT)
+        self.linger()

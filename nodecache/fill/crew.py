@@ -213,7 +213,8 @@ class Crew:
         return remaining_span(segment, total, self.accepted).size > 0
 
     def _has_work(self) -> bool:
-        if self.total is None or self._in_order:
+        """For one more regular worker: what peers wait for is not theirs."""
+        if self.total is None or self._in_order or not self.everything:
             return False
         return self._next_segment(self.total) is not None
 
