@@ -292,6 +292,15 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
         assert not re.search(r"_(ms|kb|mb|minutes|hours|percent)(_|$)", name), name
 
 
+@pytest.mark.parametrize("each", Metrics(images=1).describe(), ids=lambda each: each.name)
+def test_a_help_text_says_what_it_is_without_its_neighbours(each: Any) -> None:
+    """Prometheus and Grafana show one at a time."""
+    assert each.help.endswith(".")
+    assert len(each.help.split()) >= 3
+    assert not re.match(r"Of (these|this|that|the names)\b|How long, in all", each.help)
+    assert not re.search(r"\b(that disk|these pulls|after that)\b", each.help)
+
+
 def test_every_metric_is_described_with_its_kind_and_labels() -> None:
     described = {each.name: each for each in Metrics(images=2).describe()}
     shown = {family.name: family for family in Counted(*ALL).families()}

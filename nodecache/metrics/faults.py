@@ -47,7 +47,10 @@ class Faults(Room):
         )
         self._disk = self._counter("disk_failures_total", "Failed disk calls.", ("operation",))
         self._defects = self._counter("unexpected_total", "Defects of nodecache met.")
-        self._left_out = self._counter("log_lines_left_out_total", "Too many of their kind.")
+        self._left_out = self._counter(
+            "log_lines_left_out_total",
+            "Lines of the log that were left out as too many of their kind.",
+        )
         self._traces = self._counter(
             "traces_failed_total", "Complaints of and about the collector of traces."
         )

@@ -20,7 +20,9 @@ class Fills(Room):
         self._going = self._gauge("fills_active", "Blobs being fetched now.")
         self._digests: set[str] = set()
         self._count = self._counter("fills_total", "How fetches of blobs ended.", ("outcome",))
-        self._seconds = self._histogram("fill_seconds", "Of a fetched blob.", _FILL_SECONDS)
+        self._seconds = self._histogram(
+            "fill_seconds", "From the begin of a fetch of a blob to its end.", _FILL_SECONDS
+        )
         self._bytes = self._counter(
             "fill_bytes_total",
             "Bytes that were fetched for blobs, from upstream or from peers.",
@@ -87,7 +89,9 @@ class Upstream(Room):
         self._bytes = self._counter(
             "upstream_bytes_total", "Body bytes that came from upstream.", ("namespace", "leg")
         )
-        self._tokens = self._counter("upstream_tokens_total", "Tokens fetched.", ("namespace",))
+        self._tokens = self._counter(
+            "upstream_tokens_total", "Tokens fetched for an upstream.", ("namespace",)
+        )
         self._up = self._gauge("upstream_up", "0 while an origin is not asked.", ("origin",))
         self._origin = Bounded()
 
@@ -131,7 +135,7 @@ class RateLimit(Room):
             "upstream_rate_limit_remaining", "Pulls that upstream still allows.", by
         )
         self._window = self._gauge(
-            "upstream_rate_limit_window_seconds", "The time that the limit is for.", by
+            "upstream_rate_limit_window_seconds", "The time that the limit of pulls is for.", by
         )
         self._seen_at = self._gauge(
             "upstream_rate_limit_seen_timestamp_seconds",

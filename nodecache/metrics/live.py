@@ -84,7 +84,9 @@ _GAUGES: Final = (
         "connections", "Connections that are open.", ("port",), lambda now: _each(now.connections)
     ),
     _Gauge("threads", "Threads that a pool may have.", ("pool",), _pools(lambda one: one.most)),
-    _Gauge("threads_busy", "Of these, those that work.", ("pool",), _pools(lambda one: one.busy)),
+    _Gauge(
+        "threads_busy", "Threads of a pool that work now.", ("pool",), _pools(lambda one: one.busy)
+    ),
     _Gauge(
         "thread_jobs_waiting",
         "Jobs that wait for a thread.",
@@ -96,11 +98,26 @@ _GAUGES: Final = (
         "disk_floor_bytes", "Free bytes of the disk that are kept.", (), lambda now: _one(now.floor)
     ),
     _Gauge(
-        "disk_size_bytes", "Of the disk that the cache is on.", (), lambda now: _one(now.disk_size)
+        "disk_size_bytes",
+        "Size of the disk that the cache is on.",
+        (),
+        lambda now: _one(now.disk_size),
     ),
-    _Gauge("disk_free_bytes", "Free bytes of that disk.", (), lambda now: _one(now.disk_free)),
-    _Gauge("disk_inodes", "Inodes of that disk.", (), lambda now: _one(now.inodes)),
-    _Gauge("disk_inodes_free", "Of these, the free ones.", (), lambda now: _one(now.inodes_free)),
+    _Gauge(
+        "disk_free_bytes",
+        "Free bytes of the disk that the cache is on.",
+        (),
+        lambda now: _one(now.disk_free),
+    ),
+    _Gauge(
+        "disk_inodes", "Inodes of the disk that the cache is on.", (), lambda now: _one(now.inodes)
+    ),
+    _Gauge(
+        "disk_inodes_free",
+        "Free inodes of the disk that the cache is on.",
+        (),
+        lambda now: _one(now.inodes_free),
+    ),
     _Gauge("pins", "Tags that are never given up for room.", (), lambda now: _one(now.pins)),
     _Gauge(
         "peers",
@@ -110,7 +127,7 @@ _GAUGES: Final = (
     ),
     _Gauge(
         "peers_view_checksum",
-        "Of the names of the nodes that this one sees; equal where the view is.",
+        "Checksum of the names of the nodes that this one sees; equal where the view is.",
         (),
         lambda now: _one(now.view),
     ),

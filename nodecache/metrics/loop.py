@@ -24,7 +24,10 @@ class Loop(Room):
         self._stalls = self._counter(
             "loop_stalls_total", "Times that the process stood still for more than a second."
         )
-        self._stalled = self._counter("loop_stalled_seconds_total", "How long, in all.")
+        self._stalled = self._counter(
+            "loop_stalled_seconds_total",
+            "How long the process stood still, all pauses of more than a second together.",
+        )
 
     def takers(self) -> Takers:
         return {}

@@ -40,10 +40,14 @@ class Peers(Room):
             "peer_failures_total", "Peers put aside, by what they did.", ("what", "kind")
         )
         self._suspected = self._counter(
-            "peer_suspected_total", "Senders whose bytes were wrong.", ("whose",)
+            "peer_suspected_total",
+            "Times that bytes between peers were wrong, by whose they were.",
+            ("whose",),
         )
         self._repairs = self._counter(
-            "peer_repairs_total", "Blobs fetched again after that.", ("source", "outcome")
+            "peer_repairs_total",
+            "Blobs fetched again after bytes of peers were wrong.",
+            ("source", "outcome"),
         )
         self._twice = self._counter(
             "peer_id_conflicts_total", "Times that another node answered with this one's id.", ()
@@ -80,7 +84,7 @@ class Cluster(Room):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         self._known = self._gauge("peers_known", "Other nodes that are known.")
-        self._live = self._gauge("peers_live", "Of these, those that are asked.")
+        self._live = self._gauge("peers_live", "Other nodes that are asked.")
         self._addresses = self._gauge("peers_addresses", "Addresses that the view is made of.")
         self._age = self._gauge(
             "peers_view_age_seconds", "Since the last good answer of DNS, when last looked at."

@@ -179,7 +179,9 @@ class Images(Room):
             "Pulls, for the first images that were pulled; the rest are other.",
             by,
         )
-        self._bytes = self._counter("image_bytes_total", "Body bytes of these pulls.", by)
+        self._bytes = self._counter(
+            "image_bytes_total", "Body bytes of pulls, for the same images.", by
+        )
 
     def takers(self) -> Takers:
         return {events.PullFinished: self._pull}
