@@ -1,8 +1,9 @@
 """A real Prometheus scrapes nodes that are used, fail and rot: every plot and alert gets data.
 
-One scene for all: two nodes that share, behind a real registry, and a third that has all the bad
+One scene for all: two nodes that share, behind a real registry, a third that has all the bad
 luck: an upstream that refuses and breaks off, a full disk, peers that are not there, an old
-release, few descriptors, and a loop that stands still now and then.
+release, few descriptors, and a loop that stands still now and then; and a fourth that is lost
+among its peers (parts/lost.py).
 """
 
 from __future__ import annotations
@@ -30,22 +31,16 @@ from tests.monitoring_kit import CASES, Asked, groups, queries, rules
 from tests.system.conftest import Shop
 from tests.system.parts.hub import Hub
 from tests.system.parts.images import Image
+from tests.system.parts.lost import DEFECT, Lost
 from tests.system.parts.node import Node
 from tests.system.parts.processes import need, until
 from tests.system.parts.prometheus import JOB, Prometheus, promtool
 from tests.system.parts.zoo import schema2
 
-#: Alerts whose case takes longer than a test, or harm to the disk or memory of a machine: here
-#: what they look at is there, and tests/rules has their case.
-BY_RULES_ALONE = {
-    "NodecachePeersOff",
-    "NodecachePeersUnresolved",
-    "NodecachePeerWrongBytes",
-    "NodecacheDefect",
-}
 #: Descriptors of the unlucky node.
 DESCRIPTORS = 64
-_THRESHOLD = re.compile(r"(?:==|>|<)\s*[0-9.]+")
+#: The tests below that say of an alert that it fires.
+_FIRES = re.compile(r'"(Nodecache\w+)"')
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):
@@ -90,13 +85,14 @@ def refusing() -> Iterator[str]:
 
 @attrs.define
 class Scene:
-    """``one`` and ``two`` share; ``odd`` has the bad luck."""
+    """``one`` and ``two`` share; ``odd`` has the bad luck, and ``lost`` bad company."""
 
     hub: Hub
     shop: Shop
     one: Node
     two: Node
     odd: Node
+    lost: Lost
     prometheus: Prometheus
 
     def pull(self, node: Node, image: Image) -> None:
@@ -104,6 +100,13 @@ class Scene:
         assert node.ask(f"/v2/{image.name}/manifests/{image.digest}").status == 200
         for blob in image.manifest.all_blobs():
             assert node.ask(f"/v2/{image.name}/blobs/{blob.digest}").status == 200
+
+    def sets_off(self, alert: str, node: str = ".*") -> None:
+        until(lambda: self.fires(alert, node), f"{alert} fires")
+
+    def fires(self, alert: str, node: str) -> bool:
+        wanted = f'ALERTS{{alertname="{alert}", node=~"{node}", alertstate="firing"}}'
+        return bool(self.prometheus.query(wanted))
 
     def scraped(self, expr: str, value: float) -> None:
         """Until Prometheus has seen it."""
@@ -171,20 +174,23 @@ def scene(world: pathlib.Path, the_hub: Hub, shop: Shop) -> Iterator[Scene]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(the_hub.as_usual)
         nodes = _nodes(folder, the_hub, stack.enter_context(refusing()))
+        lost = Lost(folder / "lost", f"docker.io={the_hub.url}", shop.make(schema2))
+        stack.callback(lost.stop)
+        lost.launch()
         for node in nodes:
             stack.callback(node.close)
             node.launch()
-        for node in nodes:
+        for node in (*nodes, lost.node):
             node.process.ready(node.is_ready)
         targets = {
             name: f"127.0.0.1:{node.admin_port}"
-            for name, node in zip(("one", "two", "odd"), nodes, strict=True)
+            for name, node in zip(("one", "two", "odd", "lost"), (*nodes, lost.node), strict=True)
         }
         prometheus = Prometheus(folder / "tsdb", targets, _rules_at_once(), free_port())
         stack.callback(prometheus.stop)
         prometheus.start()
-        made = Scene(the_hub, shop, *nodes, prometheus)
-        until(lambda: len(prometheus.query("up == 1")) == 3, "all three are scraped")
+        made = Scene(the_hub, shop, *nodes, lost, prometheus)
+        until(lambda: len(prometheus.query("up == 1")) == 4, "all four are scraped")
         _use(made)
         yield made
 
@@ -286,14 +292,9 @@ def test_every_query_of_the_dashboards_gets_data(scene: Scene, query: Asked) -> 
     gets_data(scene, asked(query.expr))
 
 
-def test_every_alert_looks_at_something_that_is_there(scene: Scene) -> None:
-    """Without its threshold; so that none is quiet because it looks at nothing."""
-    for name, rule in rules("alert").items():
-        if name == "NodecacheRateLimitLow":
-            continue  # two thresholds; it fires below
-        bare = _THRESHOLD.sub("", rule["expr"]) if name in BY_RULES_ALONE else rule["expr"]
-        if name in BY_RULES_ALONE:
-            gets_data(scene, bare)
+def test_every_alert_is_set_off_by_one_of_these_tests() -> None:
+    here = pathlib.Path(__file__).read_text(encoding="utf-8")
+    assert set(_FIRES.findall(here)) == set(rules("alert"))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +333,7 @@ def test_few_descriptors_left_set_the_alert_off(scene: Scene) -> None:
         for _ in range(DESCRIPTORS - 22):
             connected = socket.create_connection(("127.0.0.1", scene.odd.port))
             stack.enter_context(connected)
-        until(lambda: "NodecacheDescriptorsLow" in scene.prometheus.firing(), "it fires")
+        scene.sets_off("NodecacheDescriptorsLow")
 
 
 def test_tags_that_can_not_be_checked_set_the_alert_off(scene: Scene) -> None:
@@ -342,7 +343,7 @@ def test_tags_that_can_not_be_checked_set_the_alert_off(scene: Scene) -> None:
         for _ in range(10):
             answer = scene.one.ask(f"/v2/{image.name}/manifests/{image.tag}")
             assert (answer.status, answer.source) == (200, "stale")
-        until(lambda: "NodecacheStaleAnswers" in scene.prometheus.firing(), "it fires")
+        scene.sets_off("NodecacheStaleAnswers")
 
 
 def test_a_disk_that_fails_sets_the_alert_off(scene: Scene) -> None:
@@ -355,7 +356,7 @@ def test_a_disk_that_fails_sets_the_alert_off(scene: Scene) -> None:
         path = f"/v2/{image.name}/manifests/{image.tag}"
         # The registry may still be taken for down.
         until(lambda: scene.one.ask(path).status == 200, "it is served all the same")
-        until(lambda: "NodecacheDiskFailing" in scene.prometheus.firing(), "it fires")
+        scene.sets_off("NodecacheDiskFailing")
     finally:
         tags.unlink()
         away.rename(tags)
@@ -374,11 +375,40 @@ def test_rot_and_a_peer_that_dies_are_seen(scene: Scene) -> None:
     scene.two.start()
     body = scene.two.ask(f"/v2/{image.name}/blobs/sha256:{digest}").body
     assert hashlib.sha256(body).hexdigest() == digest
-    until(lambda: "NodecacheCorruption" in scene.prometheus.firing(), "it fires")
+    scene.sets_off("NodecacheCorruption")
     for query in filter(_of_a_dead_peer, _once().values()):
         gets_data(scene, asked(query.expr))
 
 
+def test_peers_that_all_fail_set_the_alert_off(scene: Scene) -> None:
+    """And nothing is left of it once they answer again."""
+    scene.lost.knows(1)
+    scene.lost.kill_peer()
+    scene.sets_off("NodecachePeersOff", "lost")
+    scene.lost.start_peer("wrong-bytes")
+    scene.lost.knows(1)
+    until(lambda: not scene.fires("NodecachePeersOff", "lost"), "it ends")
+
+
+def test_a_peer_that_sends_wrong_bytes_sets_the_alert_off(scene: Scene) -> None:
+    scene.lost.ask_for_it()
+    scene.sets_off("NodecachePeerWrongBytes", "lost")
+
+
+def test_a_name_of_peers_that_is_not_resolved_any_more_sets_the_alert_off(scene: Scene) -> None:
+    """After ten minutes, which the clock of that node is put ahead by."""
+    assert not scene.fires("NodecachePeersUnresolved", "lost")
+    scene.lost.end_names()
+    until(lambda: scene.lost.node.events("discovery_failed"), "no name is resolved")
+    scene.lost.put_ahead()
+    scene.sets_off("NodecachePeersUnresolved", "lost")
+
+
+def test_a_defect_sets_the_alert_off(scene: Scene) -> None:
+    assert scene.lost.node.ask(f"/v2/{DEFECT}/manifests/latest").status == 500
+    scene.sets_off("NodecacheDefect", "lost")
+
+
 def test_a_node_that_is_down_sets_the_alert_off(scene: Scene) -> None:
     scene.odd.kill()
-    until(lambda: "NodecacheDown" in scene.prometheus.firing(), "it fires")
+    scene.sets_off("NodecacheDown")
