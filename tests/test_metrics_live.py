@@ -6,12 +6,20 @@ from typing import Any
 
 import attrs
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred
 
 from nodecache.config import SizeSetting
-from nodecache.events import FillFinished, PullFinished, RequestFinished, UpstreamAnswered
+from nodecache.events import (
+    FillFinished,
+    PeersOff,
+    PullFinished,
+    RequestFinished,
+    UpstreamAnswered,
+)
 from nodecache.reference import Repository, Tag
-from tests.cluster_case import ClusterCase
+from tests.cluster_case import SECRET, ClusterCase
 from tests.fakes_client import fetch, until
+from tests.fakes_peer import LyingPeer
 from tests.node_case import NodeCase, reactor
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -179,6 +187,18 @@ class ClusterMetrics(ClusterCase):
         await two.stop()
         await until(reactor, lambda: one.known() == 0)
         assert (await self.scraped(one))("nodecache_peers_view_checksum") != before
+
+    async def test_an_outage_ends_in_metrics_though_nobody_pulls(self) -> None:
+        """Its end is found out by greetings alone."""
+        liar = LyingPeer(secrets=[SECRET.encode()])
+        self.addCleanup(lambda: Deferred.fromCoroutine(liar.stop()))
+        [node] = await self.cluster(1, beside=[liar.listen(reactor)])
+        liar.lie("hang-up")
+        await until(reactor, lambda: [event.off for event in node.told(PeersOff)] == [True])
+        assert (await self.scraped(node))("nodecache_peers_off") == 1
+        liar.be_honest()
+        await until(reactor, lambda: [event.off for event in node.told(PeersOff)] == [True, False])
+        assert (await self.scraped(node))("nodecache_peers_off") == 0
 
     async def scraped(self, member: Any) -> Scraped:
         assert member.node is not None

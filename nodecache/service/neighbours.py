@@ -23,7 +23,7 @@ from nodecache.config import Settings, parse_listen
 from nodecache.deadline import Deadline
 from nodecache.discovery import Discovery
 from nodecache.discovery.twins import Twins
-from nodecache.events import Coalesced, Event, PeerFailed
+from nodecache.events import Coalesced, Event, PeerFailed, PeersSeen
 from nodecache.failures import PeerFailure, PeerKind
 from nodecache.fill import Fills
 from nodecache.limits import WIRE_VERSION
@@ -75,7 +75,7 @@ class Neighbours:
             self.peers, around.reactor, self.observe, self._put_aside, settings.timeouts
         )
         self.admission = Admission(settings.limits)
-        self._duties, self._asking = Duties(), Asking()
+        self._duties, self._asking = Duties(self.membership.me.id), Asking()
         self._offline, self._tag_ttl = settings.offline, settings.tag_ttl
         self._sizes: Callable[[Digest], int | None] | None = None
         self.upstreams = SharedUpstreams(
@@ -138,6 +138,8 @@ class Neighbours:
         self._around.observe(event)
         if isinstance(event, PeerFailed):
             self._discovery.poke()
+        elif isinstance(event, PeersSeen):
+            self.peers.view()  # what greetings alone have changed is told of as well
 
     # For the fills.
 
@@ -264,9 +266,7 @@ class Neighbours:
 
     async def drain(self, deadline: Deadline) -> int:
         """Let bodies finish until ``deadline``; how many did not."""
-        if self.site is None:
-            return 0
-        return await self.site.drain(deadline)
+        return 0 if self.site is None else await self.site.drain(deadline)
 
     def abort_all(self) -> None:
         """Cut the bodies that are being sent."""
