@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # More options for the mirror (make run ARGS="--tag-ttl 5m") or for pytest.
 ARGS ?=
 
-.PHONY: run test bench trust soak unit cluster system-parts lint format types matrix docs image sbom lock kubernetes clean
+.PHONY: run test bench trust soak unit cluster system-parts lint format types audit matrix docs image sbom lock kubernetes clean
 
 run: $(VENV)/run.stamp
 	@exec $(BIN)/nodecache serve --listen localhost:5000 --data-dir ./nodecache-data $(ARGS)
@@ -80,6 +80,10 @@ format: $(VENV)/dev.stamp
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
+# What is known against the packages of the locks (ARGS=--must fails where no service can be asked).
+audit: $(VENV)/dev.stamp
+	$(BIN)/python .ci/audit.py $(ARGS)
+
 # Python 3.11 to 3.14, oldest and newest dependencies; names what it cannot run.
 matrix: $(VENV)/dev.stamp
 	PYTHONPATH=. $(BIN)/python .ci/matrix.py $(ARGS)
@@ -102,11 +106,12 @@ image:
 	@$(DOCKER) image inspect --format '{{.Size}}' $(IMAGE) | \
 		awk '{ printf "$(IMAGE): %.0f MB with its base\n", $$1 / 1e6 }'
 
-# What the image adds to its base, as CycloneDX: each distribution with its hashes.
+# What the image adds to its base, as CycloneDX: each distribution with its hashes and licence.
 sbom: $(VENV)/dev.stamp
 	@mkdir -p build
 	$(BIN)/cyclonedx-py requirements requirements.lock \
 		--output-reproducible --output-format JSON --output-file build/nodecache.cdx.json
+	$(BIN)/python .ci/audit.py --sbom build/nodecache.cdx.json
 
 # Take the newest versions that setup.py allows into the image, with their hashes.
 LOCK := -m piptools compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe \

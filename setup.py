@@ -54,6 +54,7 @@ DEV = [
     "cyclonedx-bom>=5",
     "mypy>=1.13",
     "mypy-zope>=1.0.8",
+    "pip-audit>=2.7",
     "pip-tools>=7.4",
     "ruff>=0.8",
     "tox>=4.20",
