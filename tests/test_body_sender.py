@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from nodecache.body import BlobSender, BlobTools, Outcome, Part
 from nodecache.body import sender as sender_module
-from nodecache.body.sender import AGAIN, PIECE
+from nodecache.body.sender import AGAIN, SLOW
+from nodecache.body.turn import PIECE, TURN
 from nodecache.events import DiskFailed, Event, Unexpected
 from nodecache.failures import StoreFailure, UpstreamFailure, UpstreamKind
 from tests.fakes_disk import HeldPool, InlinePool
@@ -111,7 +112,7 @@ class SenderCase(SynchronousTestCase):
 
     def start(self, blob: FakeBlob, part: Part | None = None) -> BlobSender:
         self.reader: FakeReadable = blob.reader()
-        tools = BlobTools(
+        self.tools = tools = BlobTools(
             clock=self.clock,
             observe=self.events.append,
             stall=90.0,
@@ -202,14 +203,61 @@ class GearTests(SenderCase):
         self.assertTrue(self.wire.written + self.pump() == DATA)
         self.assert_over(Outcome.COMPLETE)
 
-    def test_one_turn_sends_one_piece(self) -> None:
+    def sent_in_turns(self, others: int, took: float = 0.0) -> list[int]:
+        """The bytes of each sendfile call, beside ``others`` that send, each ``took`` seconds."""
+        sender = self.start(self.whole(DATA))
+        for _ in range(others):
+            self.tools.turn.enter()
+        sizes = []
+
+        def send(_to: int, _fd: int, offset: int, count: int) -> int:
+            sizes.append(count)
+            self.clock.advance(took)
+            return count
+
+        with mock.patch("os.sendfile", side_effect=send):
+            self.wire.drain()
+            for _ in range(3):
+                self.turn()
+        self.addCleanup(sender.abort, "the test is over")
+        return sizes
+
+    def test_one_alone_may_send_more_in_a_turn(self) -> None:
+        self.assertEqual(self.sent_in_turns(0), [TURN, len(DATA) - PIECE - TURN])
+
+    def test_many_send_a_piece_each_in_a_turn(self) -> None:
+        self.assertEqual(self.sent_in_turns(7)[:3], [PIECE] * 3)
+
+    def test_two_share_a_turn(self) -> None:
+        self.assertEqual(self.sent_in_turns(1)[:3], [TURN // 2] * 3)
+
+    def test_what_has_to_come_from_the_disk_is_sent_in_pieces(self) -> None:
+        """The reactor waits for the disk in such a call."""
+        self.assertEqual(self.sent_in_turns(0, took=SLOW * 2)[:3], [TURN, PIECE, PIECE])
+
+    def test_a_share_is_given_back_at_the_end(self) -> None:
         self.start(self.whole(DATA))
-        self.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)
         self.wire.drain()
-        first = len(self.arrived())
-        self.assertLessEqual(first, PIECE)
-        self.turn()
-        self.assertLessEqual(len(self.arrived()), PIECE)
+        self.assertEqual(self.tools.turn.share, TURN)
+        self.tools.turn.enter()
+        self.assertEqual(self.tools.turn.share, TURN // 2)
+        self.pump()
+        self.assert_over(Outcome.COMPLETE)
+        self.assertEqual(self.tools.turn.share, TURN)
+
+    def test_the_flight_is_told_once_a_mebibyte_and_before_a_wait(self) -> None:
+        blob = self.blob(DATA[:1_900_000], total=len(DATA), tail=10)
+        self.start(blob)
+        with mock.patch(
+            "os.sendfile", side_effect=lambda _to, _fd, _at, count: min(count, 100_000)
+        ):
+            self.wire.drain()
+            told = {self.reader.given_up}
+            while self.reader.waits == []:
+                self.turn()
+                told.add(self.reader.given_up)
+        self.assertEqual(self.reader.given_up, 1_900_000)
+        self.assertEqual(len(told), 3)  # before, once on the way, and at the end
 
     def test_over_tls_and_without_a_length_all_is_copied(self) -> None:
         for connected, part in (

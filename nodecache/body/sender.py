@@ -26,42 +26,28 @@ import errno
 import os
 from collections.abc import Callable
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure as Reason
 
+from nodecache.body.part import Part
 from nodecache.body.reading import read_cached
 from nodecache.body.sendfile import SocketDuplicate
 from nodecache.body.sending import Sender
+from nodecache.body.turn import PIECE
 from nodecache.body.wire import BlobTools, Outcome, Wire
 from nodecache.events import DiskFailed
+from nodecache.limits import MIB
 from nodecache.seams import Readable
 
-#: Bytes of one write and of one sendfile call: a client's share of memory and of
-#: a turn of the reactor. Measured: 1 MiB sends no faster and doubles the others' wait.
-PIECE = 256 * 1024
+#: Seconds. A sendfile call that took longer waited for the disk: the next ones are short.
+SLOW = 0.002
+#: Bytes that are sent before the flight is told again what will not be wanted any more.
+TOLD = 1 * MIB
 #: Seconds. How soon a waiting sender looks again without having been called.
 AGAIN = 0.05
 
 _CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT})
-
-
-@attrs.frozen
-class Part:
-    """Which bytes of a blob to send, and what the headers promise of it.
-
-    ``stop`` and ``total`` are None while the total is unknown: then the body
-    goes on to the end, and the protocol frames it (chunked). ``held_back``:
-    the last bytes wait for the digest. ``may_be_empty``: the digest is that of
-    no bytes, so that an end at 0 is a right one.
-    """
-
-    start: int
-    stop: int | None
-    total: int | None
-    held_back: bool
-    may_be_empty: bool = False
 
 
 class BlobSender(Sender):
@@ -77,7 +63,7 @@ class BlobSender(Sender):
     ) -> None:
         super().__init__(wire, tools, ended)
         self._files = tools
-        self.position = self._taken = part.start
+        self.position = self._taken = self._told = part.start
         self._readable = readable
         self._part = part
         self._stepping = False
@@ -86,6 +72,7 @@ class BlobSender(Sender):
         self._reading = False
         self._duplicate: SocketDuplicate | None = None
         self._again: IDelayedCall | None = None
+        self._from_disk = False
 
     def resumeProducing(self) -> None:
         # Only a pause of our own says that our headers were in the buffer that
@@ -242,11 +229,14 @@ class BlobSender(Sender):
             )
         except OSError:
             return  # out of descriptors: the first gear does it
+        self._files.turn.enter()
 
     def _send(self, count: int) -> bool:
         assert self._duplicate is not None
+        began = self._tools.clock.seconds()
+        share = PIECE if self._from_disk else self._files.turn.share
         try:
-            sent = self._duplicate.send(self._readable.fd, self.position, min(count, PIECE))
+            sent = self._duplicate.send(self._readable.fd, self.position, min(count, share))
         except OSError as error:
             if error.errno in _CLIENT_LEFT:
                 self._client_left()
@@ -259,7 +249,9 @@ class BlobSender(Sender):
         if sent is not None:
             self.position += sent
             self._wire.sentLength += sent
-            self._tell_taken()
+            self._from_disk = self._tools.clock.seconds() - began > SLOW
+            if self.position - self._told >= TOLD:
+                self._tell_taken()
         if sent == count:
             return True
         self._duplicate.wait()
@@ -274,6 +266,7 @@ class BlobSender(Sender):
         Those that the client has not acknowledged may be: the kernel still
         sends them from the file's own pages, which must not be punched out.
         """
+        self._told = self.position
         unsent = self._wire.unsent() if self._duplicate else 0
         self._taken = max(self._taken, self.position - unsent)
         self._readable.punched(self._taken)
@@ -294,6 +287,7 @@ class BlobSender(Sender):
         self._forget_again()
         if self._duplicate is not None:
             self._duplicate.close()
+            self._files.turn.leave()
         if self._wait is not None:
             self._wait.cancel()
         if not self._reading:

@@ -9,6 +9,7 @@ from typing import Protocol
 import attrs
 from twisted.internet.interfaces import IPushProducer, IReactorFDSet, IReactorTime
 
+from nodecache.body.turn import Turn
 from nodecache.seams import DiskPool, Observe
 
 
@@ -75,3 +76,4 @@ class BlobTools(Tools):
 
     reactor: IReactorFDSet
     pool: DiskPool
+    turn: Turn = attrs.field(factory=Turn)
