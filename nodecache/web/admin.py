@@ -96,7 +96,7 @@ class AdminRequest(GuardedRequest):
             self._refuse(405, b"this port is read-only\n")
         elif not self.site.knows(self.requestHeaders.getRawHeaders(b"Host", [])):
             self._refuse(421, b"this host is not served here\n")
-        elif not self.path.isascii():
+        elif not (self.path.startswith(b"/") and self.path.isascii()):
             self._refuse(404, b"nothing is here\n")
         else:
             self.setHeader("Cache-Control", "no-store")

@@ -1,18 +1,26 @@
 """One client's connection: HTTP/1.1 within limits.
 
-Beside the limits on lines and headers, three things differ from Twisted's own
-channel. A request has to arrive whole within the idle time, however its bytes
-trickle. A client that shuts its sending side still gets what it asked for
-(Twisted would drop it; other registries answer), and the connection is closed
-behind the last answer. And ``congested`` says that the client has not taken
-what was written, so that no next answer is begun on top of it.
+Beside the limits on lines and headers, six things differ from Twisted's own
+channel. A head that could be read in two ways is refused (``lines``). A request
+has to arrive whole within the idle time, however its bytes trickle. Who sends
+many requests at once lets others have their turn between them. A client that
+shuts its sending side still gets what it asked for (Twisted would drop it;
+other registries answer), and the connection is closed behind the last answer.
+A client that is refused while it still sends is heard out for a moment, since
+a close would take the answer away from it. And ``congested`` says that the
+client has not taken what was written, so that no next answer is begun on top
+of it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    ITCPTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure as Reason
 from twisted.web.http import RESPONSES, HTTPChannel
@@ -21,6 +29,8 @@ from zope.interface import implementer
 
 from nodecache.answers import Asked, answer
 from nodecache.failures import BadRequest, RequestProblem
+from nodecache.limits import MIB
+from nodecache.web.lines import can_go_on, is_header, version_of
 
 if TYPE_CHECKING:
     from nodecache.web.request import GuardedRequest
@@ -29,6 +39,15 @@ if TYPE_CHECKING:
 #: Bytes of a request body that are read and thrown away. A mirror wants none of
 #: them; a larger body is refused before it is read.
 BODY_IGNORED = 64 * 1024
+
+#: Bytes that are thrown away of what a client sends that was refused, and the seconds
+#: that it is given to read its answer.
+HEARD_OUT = 8 * MIB
+LINGER = 1.0
+
+#: Requests that are answered in a row, where more have come already: 64 KiB, which is what
+#: one turn reads of a socket, hold thousands.
+IN_A_ROW = 16
 
 #: First byte of a TLS ClientHello. podman, skopeo, CRI-O and dockerd try https
 #: before http where a registry is marked insecure, and a hello holds no line end:
@@ -53,12 +72,22 @@ class GuardedChannel(HTTPChannel):
         self._half_closed = False
         self._receiving = 0
         self._spoken = False
+        #: Minor version of the request whose head is being received.
+        self._head: int | None = None
+        self._thrown_away = 0
+        self._linger: IDelayedCall | None = None
+        self._answered = 0
+        self._next_turn: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
         self.site.channel_made(self)
 
     def connectionLost(self, reason: Reason = connectionDone) -> None:
+        for call in (self._linger, self._next_turn):
+            if call is not None:
+                call.cancel()
+        self._linger = self._next_turn = None
         super().connectionLost(reason)
         self.site.channel_gone(self)
 
@@ -91,20 +120,59 @@ class GuardedChannel(HTTPChannel):
             self.refuse(RequestProblem.QUERY, "this port speaks http, not https")
         self._spoken = True
         if self.refused:
+            self._throw_away(data)
             return
         self._receiving += 1
         try:
             super().dataReceived(data)
+            if self.line_mode and not can_go_on(self._buffer):
+                self._respondToBadRequestAndDisconnect()
         finally:
             self._receiving -= 1
         self._close_when_over()
 
+    def lineReceived(self, line: bytes) -> None:
+        if self.refused:
+            return
+        if self._head is None:
+            self._head = version_of(line)
+            # One empty line before a request is let pass, and what follows a last one.
+            if self._head is None and line and self.persistent:
+                self._respondToBadRequestAndDisconnect()
+                return
+        elif not line:
+            self._head = None
+        elif not is_header(line, self._head):
+            self._receivedHeaderSize += len(line)
+            self._respondToBadRequestAndDisconnect()
+            return
+        super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self.refused:
+            super().rawDataReceived(data)
+
+    def _throw_away(self, data: bytes) -> None:
+        self._thrown_away += len(data)
+        if self._thrown_away > HEARD_OUT:
+            self.abort()
+
     def requestDone(self, request: Any) -> None:
         super().requestDone(request)
+        self._answered += 1
+        if self._buffer and not self._answered % IN_A_ROW and not self.paused:
+            self.paused = True
+            self._next_turn = self.site.clock.callLater(0, self._go_on)
         self._close_when_over()
 
+    def _go_on(self) -> None:
+        self._next_turn = None
+        self.paused = False
+        self.dataReceived(b"")
+
     def _close_when_over(self) -> None:
-        if self._half_closed and self.busy is None and not self._receiving:
+        over = self.busy is None and not self._receiving and not self.paused
+        if self._half_closed and over:
             self.loseConnection()
 
     def abort(self) -> None:
@@ -149,7 +217,26 @@ class GuardedChannel(HTTPChannel):
         self.writeHeaders(b"HTTP/1.1", status, RESPONSES.get(refusal.status, b""), headers)
         self.write(body)
         self.site.refused(self, refusal)
-        self.loseConnection()
+        self._close_for_reader()
+
+    def _close_for_reader(self) -> None:
+        """Close, but take in for a while what is still on its way.
+
+        A socket that is closed with bytes unread resets the connection, and
+        the answer may be lost with it.
+        """
+        transport: Any = self.transport
+        producer: Any = self._networkProducer
+        if self._half_closed or self.isSecure() or not ITCPTransport.providedBy(transport):
+            self.loseConnection()
+            return
+        producer.unregisterProducer()
+        self._linger = self.site.clock.callLater(LINGER, self._lingered)
+        transport.loseWriteConnection()
+
+    def _lingered(self) -> None:
+        self._linger = None
+        self.abort()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         too_much = (

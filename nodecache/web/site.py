@@ -55,6 +55,7 @@ class GuardedSite(Site):
         self.most_per_address: int | None = None
         self.active: set[GuardedRequest] = set()
         self._limits = limits
+        self._stall = timeouts.client_stall
         self._over: list[Deferred[None]] = []
 
     @property
@@ -72,6 +73,8 @@ class GuardedSite(Site):
             return None  # closed at once
         channel = super().buildProtocol(addr)
         channel.host = host
+        # Of one that is idle, and takes not even what was written to it before.
+        channel.abortTimeout = min(channel.abortTimeout, self._stall)
         channel.maxHeaders = self._limits.header_lines
         channel.totalHeadersSize = self._limits.header_bytes
         return channel
