@@ -36,3 +36,5 @@ def assert_it_was_hard(tally: Tally) -> None:
     assert tally.damaged > ROUNDS
     assert tally.corrupt_found > 0
     assert tally.resumed > 0
+    assert tally.orders.done.get("import", 0) > 0
+    assert tally.orders.cut > 0
