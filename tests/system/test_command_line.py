@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import stat
-import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +14,7 @@ from tests.system.conftest import Shop
 from tests.system.parts import screens
 from tests.system.parts.hub import Hub
 from tests.system.parts.terminal import COLUMNS, LINES
-from tests.system.parts.town import NODECACHE, Town, town_of
+from tests.system.parts.town import Town, town_of
 
 #: Set, the screens of docs/command-line.md are written, not compared.
 WRITE = "WRITE_SCREENS"
@@ -196,16 +195,3 @@ def test_wrong_names_offer_the_nearest(town: Town) -> None:
     said = town.pipe("lst")
     assert said.returncode == 2
     assert "Did you mean 'list'?" in said.stderr
-
-
-def test_names_of_images_are_completed_by_the_shell(town: Town) -> None:
-    asked = {"_NODECACHE_COMPLETE": "bash_complete", "COMP_WORDS": "nodecache show ng"}
-    found = subprocess.run(
-        NODECACHE,
-        env={**os.environ, **town.env, **asked, "COMP_CWORD": "2"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert found.stdout.split() == ["plain,nginx:1.27"]

@@ -26,7 +26,7 @@ _ESCAPE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|\x1b[()][A-Z0-9]|\x1b[=>]")
 def screen(text: str) -> str:
     """What is left on the screen after ``text`` was written to it, with all that scrolled away.
 
-    Knows what programs with progress bars use: returns, cursor up, erase.
+    Knows what shells and programs with progress bars use: returns, cursor up, erase.
     """
     lines: list[str] = [""]
     row = column = 0
@@ -45,6 +45,8 @@ def screen(text: str) -> str:
         place += 1
         if letter == "\r":
             column = 0
+        elif letter == "\b":
+            column = max(0, column - 1)
         elif letter == "\n":
             row += 1
             if row == len(lines):
