@@ -151,6 +151,8 @@ class Limits:
     header_lines: int = 200
     # Open connections of clients; more are closed at once.
     client_connections: int = 4096
+    # Of these, from one address, so that one pod that opens them without end is not alone here.
+    client_connections_per_address: int = 2048
     # Bytes that wait for the disk before the sources of a fill are paused; resumed under a quarter.
     disk_queue: int = 4 * MIB
     # One disk job writes and hashes at most this much (cache locality, measured).
@@ -200,6 +202,10 @@ class Limits:
     peer_clients: int = 2048
     # Of these, from one address: whoever knows no secret can not take the place of all others.
     peer_clients_per_address: int = 256
+    # Open connections to the admin port; more are closed at once.
+    admin_clients: int = 512
+    # Of these, from one address.
+    admin_clients_per_address: int = 128
     # Lines of one kind of event that may be logged at once, before some are left out.
     log_burst: int = 1000
     # Lines a second of one kind that are logged from then on.

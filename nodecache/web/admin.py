@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
+import attrs
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure as Reason
@@ -153,4 +154,9 @@ def admin_site(
     for add in more:
         add(admin.app)
     tools = Tools(clock=clock, observe=observe, stall=timeouts.client_stall)
-    return AdminSite(admin.complete(), allowed_hosts, tools, wall, timeouts, limits)
+    own = attrs.evolve(
+        limits,
+        client_connections=limits.admin_clients,
+        client_connections_per_address=limits.admin_clients_per_address,
+    )
+    return AdminSite(admin.complete(), allowed_hosts, tools, wall, timeouts, own)

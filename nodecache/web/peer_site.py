@@ -81,9 +81,12 @@ class PeerSite(GuardedSite):
         self._tools = BlobTools(
             clock=ticking, observe=observe, stall=PEER_STALL, reactor=reactor, pool=pool
         )
-        own = attrs.evolve(limits, client_connections=limits.peer_clients)
+        own = attrs.evolve(
+            limits,
+            client_connections=limits.peer_clients,
+            client_connections_per_address=limits.peer_clients_per_address,
+        )
         super().__init__(Resource(), PeerRequest, self._tools, wall, timeouts, own)
-        self.most_per_address = limits.peer_clients_per_address
         self.me = me
         self.secrets = secrets
         self.active_bodies: set[Sender] = set()

@@ -52,7 +52,7 @@ class GuardedSite(Site):
         self.channels: set[GuardedChannel] = set()
         self._from: Counter[str] = Counter()
         #: Open connections of one address; None for no limit.
-        self.most_per_address: int | None = None
+        self.most_per_address: int | None = limits.client_connections_per_address
         self.active: set[GuardedRequest] = set()
         self._limits = limits
         self._stall = timeouts.client_stall
