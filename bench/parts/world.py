@@ -124,6 +124,14 @@ class World:
             shutil.rmtree(here)
 
     @contextlib.contextmanager
+    def serving(self, make: Maker, upstream: str) -> Iterator[Cache]:
+        """As ``empty``, but it has served a blob of 1 MiB before, and rests."""
+        of = self.image(1)
+        with self.empty(make, upstream) as cache:
+            warm_up(cache, of)
+            yield cache
+
+    @contextlib.contextmanager
     def all_empty(self, makers: Sequence[Maker], upstream: str) -> Iterator[dict[str, Cache]]:
         """Those that can be had, by name."""
         with contextlib.ExitStack() as stack:

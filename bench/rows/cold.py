@@ -23,8 +23,7 @@ COPIES = {"nodecache": 1.0, "proxy_cache": 1.0, "registry": 2.0, "drayage": 1.0}
 
 def sample(world: World, make: Maker, upstream: Origin, of: Image) -> dict[str, float]:
     blob = layer(of)
-    with world.empty(make, upstream.url) as cache:
-        settled(cache.child)
+    with world.serving(make, upstream.url) as cache:
         forget_peak(cache.child.pid)
         mark, used, began = upstream.mark(), used_by(cache.child), time.monotonic()
         (got,) = pull([blob_url(cache, of)])

@@ -17,7 +17,7 @@ COLD, WARM, SENT = "last cold client, s", "last warm client, s", "upstream bytes
 
 def sample(world: World, upstream: Origin, of: Image) -> dict[str, float]:
     """The same node and clients, cold and then warm."""
-    with world.empty(nodecache, upstream.url) as cache:
+    with world.serving(nodecache, upstream.url) as cache:
         mark, urls = upstream.mark(), [blob_url(cache, of)] * CROWD
         last = max(one.last for one in pull(urls))
         copies = upstream.sent(mark, layer(of).digest) / layer(of).size

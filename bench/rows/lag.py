@@ -37,7 +37,7 @@ def warm(server: Cache | Origin, of: Image, seconds: float) -> dict[str, float]:
 
 def cold(world: World, upstream: Origin, of: Image) -> dict[str, float]:
     """One client of a blob that nobody has asked for."""
-    with world.empty(nodecache, upstream.url) as cache:
+    with world.serving(nodecache, upstream.url) as cache:
         mark = upstream.mark()
         with pinging(*cache.address) as waits:
             pull([blob_url(cache, of)])

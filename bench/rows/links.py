@@ -29,9 +29,9 @@ def direct(upstream: Origin, of: Image) -> dict[str, float]:
 def cold(
     world: World, ground: Ground, upstream: Origin, of: Image, clients: int
 ) -> dict[str, float]:
-    """``clients`` at once of a cache that has nothing; the cable counts as well as the log."""
+    """``clients`` at once of a blob that the node lacks; the cable counts as well as the log."""
     size = layer(of).size
-    with world.empty(nodecache, upstream.url) as cache:
+    with world.serving(nodecache, upstream.url) as cache:
         mark, before = upstream.mark(), ground.received()
         got = pull([blob_url(cache, of)] * clients)
         copies = upstream.sent(mark, layer(of).digest) / size

@@ -27,7 +27,7 @@ def sample(
         f"[upstreams.'docker.io']\nurl = '{url}'\nca_file = '{ca.certificate_file}'\n" if ca else ""
     )
     make = partial(nodecache, toml=trust)
-    with world.empty(make, url) as cache:
+    with world.serving(make, url) as cache:
         mark, used = upstream.mark(), used_by(cache.child)
         (got,) = pull([blob_url(cache, of)])
         cost = used_by(cache.child) - used

@@ -251,12 +251,11 @@ class Node:
             incoming.shares.append((link, share))
         if incoming.from_upstream:
             self.giving.there_is_some(incoming)
-        first = min(float(MIB), incoming.left)
-        seconds = max(first / link.rate for link, _ in incoming.shares)
+        seconds = max(min(MIB, incoming.left) / link.rate for link, _ in incoming.shares)
         self._events.after(seconds, self._has_a_block, incoming, body)
 
     def _has_a_block(self, incoming: Incoming, body: int) -> None:
-        """The first bytes are checked (the time is that of the rate at the beginning)."""
+        """The first bytes are checked; so long it took by the rate at the beginning."""
         if self.dead or incoming.body != body or incoming.block:
             return
         incoming.block = True
