@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from itertools import count
+from threading import Lock
 
 from nodecache.limits import KIB
 from nodecache.store.disk import Disk, translated, write_all
@@ -32,6 +33,8 @@ class Drafts:
         self._disk = disk
         self._folder = folder
         self._numbers = count()
+        #: No folder goes between its making and the first file in it.
+        self._folders = Lock()
         #: Those that could not be removed.
         self._left: set[str] = set()
 
@@ -48,13 +51,24 @@ class Drafts:
             draft = os.path.join(self._folder, str(next(self._numbers)))
             try:
                 self._fill(draft, data, at)
-                ensure_folder(disk, os.path.dirname(path))
-                disk.rename(draft, path)
+                self._rename(draft, path)
             except BaseException:
                 self._remove(draft)
                 raise
             if named:
                 disk.sync_folder(os.path.dirname(path))
+
+    def _rename(self, draft: str, path: str) -> None:
+        with self._folders:
+            ensure_folder(self._disk, os.path.dirname(path))
+            self._disk.rename(draft, path)
+
+    def remove_empty(self, folder: str, root: str) -> None:
+        """Remove ``folder`` and those above it, up to ``root``, as far as they hold nothing."""
+        with self._folders, suppress(OSError):
+            while folder != root:
+                self._disk.rmdir(folder)
+                folder = os.path.dirname(folder)
 
     def _fill(self, draft: str, data: bytes, at: float) -> None:
         disk = self._disk

@@ -9,6 +9,7 @@ the youngest, and is hidden if it was no good).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -224,6 +225,9 @@ class Room:
                     remove_partial(self._ground.disk, path)
                 else:
                     self._unlink_file(path)
+                if kind_of(key) is Kind.RECORD:
+                    tags = self._ground.layout.tags
+                    self._ground.drafts.remove_empty(os.path.dirname(path), tags)
         except StoreFailure as failure:
             return failure
         return None
