@@ -136,6 +136,9 @@ class FakeLender(Lender):
         self.failure: Exception | None = None
         self.loans: list[FakeLoan] = []
         self.asked: list[tuple[Digest, bool]] = []
+        self.waits: list[float] = []
+        #: Blobs that a fill is getting, no byte of which is here.
+        self.getting: set[Digest] = set()
         self.distrusted: list[tuple[Digest, dict[int, tuple[int, ...]]]] = []
 
     async def lend(
@@ -147,7 +150,9 @@ class FakeLender(Lender):
         *,
         fetch: bool,
         asker: str,
+        wait: float = 0.0,
     ) -> Loan | None:
+        self.waits.append(wait)
         self.asked.append((digest, fetch))
         total = self.partial.get(digest, self.store.blob_size(digest))
         fetched = total is None
@@ -159,6 +164,9 @@ class FakeLender(Lender):
             return None
         self.loans.append(FakeLoan(total, fetched=fetched))
         return self.loans[-1]
+
+    def is_getting(self, digest: Digest, span: Span, asker: str) -> bool:
+        return digest in self.getting
 
     async def is_new(self, digest: Digest) -> bool:
         return await self.holds(digest, Span(0, 1), "") is None

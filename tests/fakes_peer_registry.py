@@ -72,6 +72,8 @@ class FakePeerRegistry(PeerRegistry):
     def __init__(self) -> None:
         self.blobs: dict[Digest, FakeBlob | Refusal | BaseException] = {}
         self.has: set[Digest] = set()
+        #: What is said of blobs that are not here, to who asks only that.
+        self.first_looks: dict[Digest, Refusal] = {}
         self.manifests: dict[str, ManifestAnswer | BaseException] = {}
         self.fetched: Deferred[None] | None = None
         self.asked: list[tuple[BlobQuestion | ManifestQuestion, str]] = []
@@ -100,7 +102,7 @@ class FakePeerRegistry(PeerRegistry):
         found: Any = self.blobs.get(question.digest, Absent())
         if isinstance(found, FakeBlob) and not here:
             if question.mode is Mode.ONLY_IF_HAVE:
-                return Absent()
+                return self.first_looks.get(question.digest, Absent())
             await self._fetch()
             found = self.blobs[question.digest]
         if isinstance(found, BaseException):

@@ -96,9 +96,10 @@ class LendingCase(FlightCase):
         asker: str = "p9",
         name: Repository = ALPINE,
         size: int | None = None,
+        wait: float = 0.0,
     ) -> Deferred[Loan | None]:
         return Deferred.fromCoroutine(
-            self.fills.lend(name, digest, span, size, fetch=fetch, asker=asker)
+            self.fills.lend(name, digest, span, size, fetch=fetch, asker=asker, wait=wait)
         )
 
     def lent(self, digest: Digest, span: Span, **more: Any) -> Loan | None:

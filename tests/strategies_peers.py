@@ -63,6 +63,7 @@ def blob_questions() -> SearchStrategy[BlobQuestion]:
         size=st.none() | st.integers(0, 10**15),
         verified=st.booleans(),
         as_owner=st.booleans(),
+        wait=times(),
     )
 
 

@@ -98,6 +98,19 @@ class BlobTests(OwnerCase):
         self.assertEqual(self.blob(Mode.ONLY_IF_HAVE), Absent())
         self.assertEqual(self.node.lender.asked, [(LAYER, False)])
 
+    def test_who_may_wait_for_what_is_on_its_way_is_told_so(self) -> None:
+        self.node.lender.getting.add(LAYER)
+        answer = self.blob(Mode.ONLY_IF_HAVE, wait=0.3)
+        self.assertEqual((answer, self.node.lender.waits), (Elsewhere(0.1), [0.3]))
+        self.assertEqual(self.blob(Mode.ONLY_IF_HAVE), Absent())
+        with self.node.duties.upstream(LAYER, 0):
+            for wait in (0.0, 0.3):
+                self.assertEqual(self.blob(Mode.ONLY_IF_HAVE, wait=wait), Fetching(0.1))
+            self.assertEqual(
+                self.blob(Mode.ONLY_IF_HAVE, span=Span(SEGMENT, SEGMENT + 1)), Absent()
+            )
+        self.assertEqual(self.blob(Mode.ONLY_IF_HAVE), Absent())
+
     def test_what_may_be_fetched_is_and_the_duty_lasts_as_long_as_the_loan(self) -> None:
         self.node.lender.fetchable[LAYER] = 5
         loan = self.blob(span=Span(SEGMENT, SEGMENT + 9))

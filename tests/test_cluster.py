@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred
 
 from nodecache.events import PeerBytes
 from nodecache.limits import SEGMENT
+from nodecache.membership import Peer
+from nodecache.membership.view import View
 from tests.cluster_case import ClusterCase, gathered
 
 
@@ -34,3 +36,29 @@ class Herd(ClusterCase):
         assert crossed <= 1.05 * sum(map(len, layers)), crossed
         came = [e for node in nodes for e in node.told(PeerBytes) if e.direction == "in"]
         assert sum(e.bytes for e in came) >= (count - 1) * sum(map(len, layers))
+
+
+class Owners(ClusterCase):
+    """Every node takes itself for the owner of everything: no two views are the same."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        usual = View.rank
+
+        def me_first(view: View, key: str, most: int) -> tuple[Peer, ...]:
+            others = [peer for peer in usual(view, key, most + 1) if peer != view.me]
+            return (view.me, *others)[:most]
+
+        self.patch(View, "rank", me_first)
+
+    def test_they_wait_for_the_one_that_goes_upstream(self) -> Deferred[None]:
+        """Without that each fetches its own: three copies, more or less."""
+        return started(self._they_wait())
+
+    async def _they_wait(self) -> None:
+        layer = os.urandom(4 * SEGMENT)
+        image = self.hub.add_image("library/app", "latest", [layer])
+        nodes = await self.cluster(4)
+        assert await gathered([node.pull(image) for node in nodes]) == [[layer]] * 4
+        copies = sum(each.sent for each in self.hub.cdn.requests) / len(layer)
+        assert copies <= 1.5, copies

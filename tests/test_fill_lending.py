@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from nodecache.byteranges import Span
 from nodecache.failures import NoRoom, StoreFailure, UpstreamFailure, UpstreamKind
 from nodecache.limits import KIB, LANES, MIB
 from nodecache.reference import Digest
+from nodecache.results import Loan
 from tests.fakes_source import refused_range
 from tests.flight_case import ALPINE, BUSYBOX, SEGMENT, Client, M, small_limits
 from tests.lending_case import Borrower, LendingCase, segment
@@ -99,6 +102,60 @@ class WhatIsHere(LendingCase):
         self.turn()
         self.finish()
         self.assertEqual(bytes(borrower.got), data[SEGMENT:])
+
+    def waiting(self, digest: Digest, span: Span, asker: str = "p8") -> Deferred[Loan | None]:
+        """A peer that asks for what is here only, and may be kept waiting for a second."""
+        lending = self.lending(digest, span, fetch=False, asker=asker, wait=1.0)
+        self.turn()
+        self.assertNoResult(lending)
+        return lending
+
+    def test_who_may_wait_gets_it_with_the_first_bytes(self) -> None:
+        digest, data = self.blob(2 * SEGMENT)
+        self.origin.sender = "p9"
+        self.flying(digest)
+        self.assertTrue(self.fills.is_getting(digest, segment(0), "p8"))
+        lending = self.waiting(digest, segment(0))
+        self.body.send(M)
+        self.settle()
+        loan = self.successResultOf(lending)
+        assert loan is not None
+        borrower = Borrower(loan, segment(0)).go()
+        self.finish()
+        self.assertEqual(bytes(borrower.got), data[:SEGMENT])
+        self.nothing_is_left()
+
+    def test_who_waits_for_the_first_bytes_waits_so_long_and_no_longer(self) -> None:
+        digest, _ = self.blob(2 * SEGMENT)
+        self.origin.sender = "p9"
+        self.flying(digest)
+        lending = self.waiting(digest, segment(0))
+        self.turn(1.0)
+        self.assertIsNone(self.successResultOf(lending))
+        self.finish()
+
+    def test_nobody_waits_for_what_is_not_looked_for_or_comes_from_him(self) -> None:
+        digest, _ = self.blob(4 * SEGMENT)
+        other, _ = self.blob(SEGMENT)
+        self.origin.sender = "p9"
+        self.flying(digest)
+        for span, asker in ((segment(2), "p8"), (segment(0), "p9")):
+            self.assertFalse(self.fills.is_getting(digest, span, asker))
+            self.assertIsNone(self.lent(digest, span, fetch=False, asker=asker, wait=1.0))
+        self.assertFalse(self.fills.is_getting(other, segment(0), "p8"))
+        self.assertIsNone(self.lent(other, segment(0), fetch=False, wait=1.0))
+        self.finish()
+
+    def test_who_waits_hears_at_once_when_the_fill_has_failed(self) -> None:
+        digest, _ = self.blob(SEGMENT)
+        self.origin.patient = True
+        self.started(digest)
+        lending = self.waiting(digest, segment(0))
+        gone = UpstreamFailure(UpstreamKind.NOT_FOUND, "gone", status=404)
+        self.origin.refusals = {ALPINE: gone}
+        self.origin.answer(self.origin.asked[-1])
+        self.turn()
+        self.assertIsNone(self.successResultOf(lending))
 
     def test_nothing_of_a_loan_is_held_back(self) -> None:
         digest, data = self.blob(SEGMENT + 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nodecache.membership import Address
 from nodecache.peerwire.answers import Elsewhere
+from nodecache.peerwire.questions import BlobQuestion
 from tests.fakes_cluster import ME
 from tests.sharing_blob_case import DATA, DIGEST, SharingCase
 
@@ -33,6 +34,19 @@ class Big(SharingCase):
         self.cluster["a"].fetches[DIGEST] = DATA
         self.assert_segment(self.fetch(), 0, "a")
         self.assertEqual(self.cluster.log, [(deputy, "blob", HAVE), ("a", "blob", MAY)])
+
+    def test_no_owner_is_kept_waiting_nor_sent_to_who_waits_for_it(self) -> None:
+        def told() -> tuple[bool, bool]:
+            question = self.cluster.asked[0].question
+            assert isinstance(question, BlobQuestion)
+            return question.as_owner, question.wait > 0
+
+        self.fetch()
+        self.assertEqual(told(), (False, True))
+        self.cluster.asked.clear()
+        self.cluster.ranks["*"] = [ME, "b", "c", "d"]
+        self.fetch(1)
+        self.assertEqual(told(), (True, False))
 
     def test_a_deputy_that_has_it_gives_it(self) -> None:
         deputy = self.deputy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -305,6 +306,28 @@ class Books(SynchronousTestCase):
             self.assertTrue(duties.repairs(DIGEST))
             raise ValueError
         self.assertEqual((duties.repairs(DIGEST), len(duties)), (False, 0))
+
+    def test_who_goes_upstream_is_waited_for_by_everybody(self) -> None:
+        duties = Duties("me")
+        with duties.upstream(DIGEST, 3):
+            for asker in map(str, range(20)):
+                self.assertTrue(duties.brings(DIGEST, 3, asker))
+            self.assertFalse(duties.brings(DIGEST, 4, "a") or duties.brings(OTHER, 3, "a"))
+        self.assertFalse(duties.brings(DIGEST, 3, "a"))
+
+    def test_of_those_that_take_themselves_for_the_owner_the_first_waits_for_nobody(self) -> None:
+        """So that they never wait in a ring, however many they are, and whatever they know."""
+        nodes = {name: Duties(name) for name in "abcdefgh"}
+        for segment in range(8):
+            with ExitStack() as all_of_them:
+                for duties in nodes.values():
+                    all_of_them.enter_context(duties.seeking(DIGEST, segment))
+                waited_for = {
+                    name: sum(duties.brings(DIGEST, segment, other) for other in nodes)
+                    for name, duties in nodes.items()
+                }
+            # ``brings`` to oneself is not asked; it counts for each of them.
+            self.assertEqual(sorted(waited_for.values()), list(range(1, 9)))
 
     def test_waits_are_counted_and_end_once(self) -> None:
         asking = Asking()

@@ -76,6 +76,49 @@ def questions(searched: Search, refusal: Refusal = ABSENT) -> list[tuple[str, Mo
 # The order
 
 
+def test_who_has_nothing_yet_may_keep_the_asker_waiting_unless_that_is_an_owner() -> None:
+    searched = search(holders=("likely",))
+    step = searched.next(0.0)
+    assert isinstance(step, Ask)
+    assert (step.mode, step.as_owner) == (HAVE, False)
+    assert step.wait == pytest.approx(0.6 * step.silence)
+    searched.answered("likely", ABSENT, 0.0)
+    assert searched.next(0.0) == Ask("owner", MAY, step.silence)
+    step = search(as_owner=True, holders=("likely",)).next(0.0)
+    assert isinstance(step, Ask)
+    assert (step.wait, step.as_owner) == (0.0, True)
+
+
+def test_after_not_yet_the_next_is_asked_later_each_time() -> None:
+    """Whoever is named with it is likely to be no further."""
+    searched, now, pauses = search(), 0.0, []
+    assert asked(searched.next(now)) == ("owner", MAY)
+    searched.answered("owner", elsewhere("a", "b", "c", "d"), now)
+    searched.referred.clear()
+    for peer in "abcd":
+        assert asked(searched.next(now)) == (peer, HAVE)
+        searched.answered(peer, elsewhere(retry=0.3), now)
+        step = searched.next(now)
+        assert isinstance(step, Pause)
+        pauses.append(step.seconds)
+        now += step.seconds
+    assert pauses == [0.3, 0.6, 1.2, 1.5]
+
+
+def test_as_long_as_somebody_says_not_yet_there_is_hope() -> None:
+    """Else what is on its way over slow links would be fetched once more."""
+    searched, now = search(), 0.0
+    while now < BUDGET.longest - 1.6:
+        step = searched.next(now)
+        if isinstance(step, Pause):
+            now += step.seconds
+            continue
+        assert isinstance(step, Ask), step
+        answer = elsewhere("a") if step.peer == "owner" else elsewhere(retry=1.5)
+        searched.answered(step.peer, answer, now)
+    assert now > BUDGET.seconds
+
+
 def test_the_owner_is_asked_then_its_stand_ins_then_upstream() -> None:
     assert questions(search()) == [("owner", MAY), ("second", MAY), ("third", MAY)]
 
@@ -213,6 +256,21 @@ def test_a_pause_is_never_so_short_that_it_would_spin() -> None:
     searched.next(0.0)
     searched.answered("owner", elsewhere(retry=0.0), 0.0)
     assert searched.next(0.0) == Pause(BUDGET.pause)
+
+
+def test_one_that_ever_names_others_in_vain_is_asked_less_and_less_often() -> None:
+    """Else an owner that it knows as a holder would ask a thousand times in five seconds."""
+    searched, now, questions = search(as_owner=True, holders=("holder",)), 0.0, 0
+    while not isinstance(step := searched.next(now), Upstream):
+        if isinstance(step, Pause):
+            now += step.seconds
+            continue
+        assert isinstance(step, Ask)
+        questions += 1
+        answer = elsewhere("a", retry=0.0) if step.peer == "holder" else ABSENT
+        searched.answered(step.peer, answer, now)
+    assert now > 10.0
+    assert questions < 150
 
 
 # What upstream said to others

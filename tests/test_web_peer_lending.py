@@ -24,7 +24,7 @@ from nodecache.peerwire.answers import (
 from nodecache.peerwire.frames import Decoder
 from nodecache.peerwire.questions import BlobQuestion, Mode
 from nodecache.reference import Digest
-from nodecache.web.peer_lending import MOST_SEARCHES
+from nodecache.web.peer_lending import MOST_KEPT, MOST_SEARCHES
 from tests.fakes_registry import some_bytes
 from tests.loopback import Client, turns, until
 from tests.peer_case import PeerCase, payload, question
@@ -348,6 +348,43 @@ class DefectTests(LendingCase):
         self.peers.blobs[digest] = CancelledError()
         reply = await self.answer(self.asking(question(digest, SPAN)))
         self.assertEqual(reply.status, 500)
+
+
+class WaitingTests(LendingCase):
+    """An asker that may be kept waiting for the first bytes of what is on its way."""
+
+    def wishes(self) -> list[float]:
+        return [asked.wait for asked, _ in self.peers.asked if isinstance(asked, BlobQuestion)]
+
+    async def test_it_is_kept_waiting_for_less_than_it_takes_for_silence(self) -> None:
+        digest = self.peers.add_blob(self.whole(DATA), DATA, here=False)
+        for wait in (0.2, 100.0):
+            await self.refusal(self.asking(question(digest, SPAN, wait=wait)))
+        self.assertEqual(self.wishes(), [0.2, 0.4 * self.timeouts.peer_silence])
+
+    async def test_who_makes_us_fetch_waits_in_its_own_way(self) -> None:
+        digest = self.peers.add_blob(self.whole(DATA), DATA, here=False)
+        asked = question(digest, SPAN, Mode.MAY_FETCH, wait=0.2)
+        _, received = await self.bytes_of(self.asking(asked), SPAN)
+        self.assert_same(received, DATA)
+        self.assertEqual(self.wishes(), [0.0, 0.0])
+
+    async def test_who_makes_us_fetch_what_is_being_fetched_joins_it(self) -> None:
+        digest = self.peers.add_blob(self.whole(DATA), DATA, here=False)
+        self.peers.first_looks[digest] = Fetching(0.1)
+        asked = question(digest, SPAN, Mode.MAY_FETCH)
+        _, received = await self.bytes_of(self.asking(asked), SPAN)
+        self.assert_same(received, DATA)
+        self.assertEqual(await self.refusal(self.asking(question(digest, SPAN))), Fetching(0.1))
+
+    async def test_only_so_many_are_kept_waiting(self) -> None:
+        searches = self.site._lending._searches._searches
+        for number in range(MOST_KEPT):
+            searches[number] = None
+        digest = self.peers.add_blob(self.whole(DATA), DATA, here=False)
+        await self.refusal(self.asking(question(digest, SPAN, wait=0.2)))
+        self.assertEqual(self.wishes(), [0.0])
+        searches.clear()
 
 
 class LeavingTests(LendingCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 from nodecache.byteranges import Span
 from nodecache.cache.gate import Gate, Subject
@@ -13,7 +13,7 @@ from nodecache.cache.refusals import refusal_of
 from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
 from nodecache.failures import Failure, FlightFailed, UpstreamFailure
-from nodecache.peerwire.answers import Absent, Denied, Fetching, Refusal
+from nodecache.peerwire.answers import Absent, Denied, Elsewhere, Fetching, Refusal
 from nodecache.peerwire.questions import BlobQuestion, Mode
 from nodecache.reference import Digest, Repository
 from nodecache.results import Loan
@@ -22,6 +22,9 @@ from nodecache.segments import segment_of
 from nodecache.sharing.duties import Asking, Duties
 from nodecache.sharing.manifest_answers import ToldByPeer
 from nodecache.singleflight import SingleFlight, within
+
+#: Seconds. When to come again for what is on its way.
+_SOON: Final = 0.1
 
 
 class Lender(Protocol):
@@ -36,15 +39,21 @@ class Lender(Protocol):
         *,
         fetch: bool,
         asker: str,
+        wait: float = 0.0,
     ) -> Loan | None:
         """Bytes of ``span``; None where there are none, or none may be fetched.
 
+        ``wait``: seconds for which the first are waited for where they are on their way.
         Raises UpstreamFailure, StoreFailure (NoRoom among them), FlightFailed.
         """
         ...
 
     async def holds(self, digest: Digest, span: Span, asker: str) -> int | None:
         """Size of the blob, if bytes of ``span`` are here or on their way. Raises StoreFailure."""
+        ...
+
+    def is_getting(self, digest: Digest, span: Span, asker: str) -> bool:
+        """Whether a fill looks for the segment or has it sent, and not by ``asker``."""
         ...
 
     async def is_new(self, digest: Digest) -> bool:
@@ -99,7 +108,7 @@ class Lending:
             if loan is not None:
                 return loan
             if question.mode is Mode.ONLY_IF_HAVE:
-                return Absent()
+                return self._not_yet(question, asker, segment)
             return await self._fetch(question, asker, segment)
         except Failure as failure:
             return refusal_of(failure)
@@ -112,7 +121,16 @@ class Lending:
             question.size,
             fetch=fetch,
             asker=asker,
+            wait=question.wait,
         )
+
+    def _not_yet(self, question: BlobQuestion, asker: str, segment: int) -> Refusal:
+        """Not a byte of it is here. Who may come again for it need not ask everybody else."""
+        if self._duties.brings(question.digest, segment, asker):
+            return Fetching(_SOON)
+        if question.wait and self._lender.is_getting(question.digest, question.span, asker):
+            return Elsewhere(_SOON)
+        return Absent()
 
     async def _fetch(self, question: BlobQuestion, asker: str, segment: int) -> Loan | Refusal:
         """Have the duty for as long as the loan lives."""

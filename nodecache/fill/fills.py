@@ -177,6 +177,7 @@ class Fills:
         *,
         fetch: bool,
         asker: str = "",
+        wait: float = 0.0,
     ) -> Loan | None:
         """Bytes of ``span``, which lies within one segment, for the peer ``asker``.
 
@@ -184,20 +185,19 @@ class Fills:
         or flows already, and not from the asker; nothing is asked of anybody.
         With it, the segment is fetched, at once and beyond what is fetched for
         this node; of a blob that no client here has asked for, that segment
-        and no more. Returns when the size of the blob is known. ``size`` is
-        what the asker believes it to be; only an answer's is believed.
+        and no more. Returns when its size is known; ``size``, which the asker
+        believes it to be, is not believed. ``wait``: see ``Lender``.
 
         None: it is not here; the blob has no such bytes; or they come from the
         asker itself. Raises UpstreamFailure; StoreFailure, and of it
-        NoRoom when there is no place or room for it (never a wait in line).
-        Cancelling gives the demand up.
+        NoRoom without place or room (never a wait in line). Cancelling gives the demand up.
         """
         del size
         while True:
             if (fill := await self._lender(digest)) is not None:
                 if fetch:
                     self._flights[digest].add_repository(repository)
-                return await fill.lending.lend(span, fetch=fetch, asker=asker)
+                return await fill.lending.lend(span, fetch=fetch, asker=asker, wait=wait)
             if (blob := await self._store.open_blob(digest)) is not None:
                 return _stored(blob, span)
             here = fetch or await self._is_kept(digest, span)
@@ -242,6 +242,10 @@ class Fills:
         known = await self._store.peek_partial(digest)
         return known.total if known is not None and _has(known, span) else None
 
+    def is_getting(self, digest: Digest, span: Span, asker: str) -> bool:
+        """Whether a fill looks for the segment or has it sent, and not by ``asker``."""
+        return digest in self._fills and self._fills[digest].lending.is_getting(span, asker)
+
     async def is_new(self, digest: Digest) -> bool:
         """Whether not a byte of it is here, nor on its way. Raises StoreFailure."""
         if digest in self._fills or self._store.blob_size(digest) is not None:
@@ -250,8 +254,7 @@ class Fills:
         return known is None or not known.segments
 
     async def _is_kept(self, digest: Digest, span: Span) -> bool:
-        known = await self._store.peek_partial(digest)
-        return known is not None and _has(known, span)
+        return (known := await self._store.peek_partial(digest)) is not None and _has(known, span)
 
     async def distrust(self, digest: Digest, sums: Mapping[int, tuple[int, ...]]) -> None:
         """Another node found the right CRC-32 of the blocks of some segments of ``digest``.

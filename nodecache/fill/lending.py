@@ -9,11 +9,12 @@ loan, or waits for one, for a while.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from twisted.internet.interfaces import IDelayedCall
 
 from nodecache.byteranges import Span
-from nodecache.failures import UpstreamFailure
+from nodecache.failures import Failure, UpstreamFailure
 from nodecache.fill.crew import Crew
 from nodecache.fill.demand import Demand
 from nodecache.fill.landing import Landing
@@ -79,7 +80,7 @@ class Lending:
     # Loans.
 
     async def lend(
-        self, span: Span, *, fetch: bool, asker: str, patient: bool = False
+        self, span: Span, *, fetch: bool, asker: str, patient: bool = False, wait: float = 0.0
     ) -> Loan | None:
         """See ``Fills.lend``. ``patient``: wait for headers even where nothing is to be fetched."""
         self.enter()
@@ -88,6 +89,8 @@ class Lending:
                 return await self._fetched(span, asker)
             if patient:
                 await self._opened()
+            if wait > 0:
+                await self._first_bytes(span, asker, wait)
             if not self.has(span, asker):
                 return None
             return self._loan(span, fetched=False, demanded=False)
@@ -100,6 +103,16 @@ class Lending:
             await self._flight.opened()
         except UpstreamFailure:
             return
+
+    async def _first_bytes(self, span: Span, asker: str, wait: float) -> None:
+        """Returns when there are some of ``span``, none are to come, or time is over."""
+
+        def is_over() -> bool:
+            return self.has(span, asker) or not self.is_getting(span, asker)
+
+        waiting = self._flight.when(is_over)
+        with suppress(Failure):
+            await waiting.addTimeout(wait, self._clock, lambda _result, _seconds: None)
 
     async def _fetched(self, span: Span, asker: str) -> Loan | None:
         """Raises UpstreamFailure, StoreFailure."""
@@ -164,6 +177,13 @@ class Lending:
         # an owner that took its word would wait in a ring in which nobody asks upstream.
         ahead = self.crew.accepted.covered_from(span.start) > span.start
         return any(ahead or each.from_upstream for each in self._at(segment))
+
+    def is_getting(self, span: Span, asker: str) -> bool:
+        """Whether its segment is looked for, or is being sent, and not by ``asker``."""
+        segment = segment_of(span.start)
+        if self._flight.status is Status.ASKING:
+            return segment == 0 or segment in self._demand
+        return bool(self._at(segment)) and not self._comes_from(asker, segment)
 
     def _is_here(self, span: Span) -> bool:
         """Whether all that the blob has of ``span`` has come; it may yet wait for the disk."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.byteranges import Span
@@ -102,6 +103,15 @@ class Flight:
     async def sized(self) -> None:
         """Returns once ``total`` is known, with the headers or at the end. Raises as ``opened``."""
         await self._waiters.wait(self._is_sized)
+
+    def when(self, ready: Callable[[], bool]) -> Deferred[None]:
+        """Fires once ``ready``, looked at whenever bytes come; fails with the fill's Failure."""
+
+        def is_time() -> bool:
+            self._raise_cause()
+            return ready()
+
+        return self._waiters.wait(is_time)
 
     async def over(self) -> None:
         """Returns once the fill has let go of its files, however it ended."""

@@ -37,6 +37,8 @@ def encode_blob(question: BlobQuestion) -> tuple[str, dict[str, str]]:
         pairs["verified"] = "1"
     if question.as_owner:
         pairs["owner"] = "1"
+    if question.wait > 0:
+        pairs["wait"] = f.millis(question.wait)
     asked = f"bytes={question.span.start}-{question.span.stop - 1}"
     return _target(BLOB, pairs), {"Range": asked}
 
@@ -44,7 +46,7 @@ def encode_blob(question: BlobQuestion) -> tuple[str, dict[str, str]]:
 def decode_blob(target: str, range_header: str | None) -> BlobQuestion:
     """The question of a GET or HEAD. Raises WireFault."""
     pairs = _pairs(target, BLOB)
-    size = pairs.get("size")
+    size, wait = pairs.get("size"), pairs.get("wait")
     return BlobQuestion(
         repository=_repository(pairs),
         digest=f.digest(f.required(pairs, "digest")),
@@ -54,6 +56,7 @@ def decode_blob(target: str, range_header: str | None) -> BlobQuestion:
         size=None if size is None else f.number(size, "size", f.MOST_TOTAL),
         verified=f.flag(pairs.get("verified"), "verified"),
         as_owner=f.flag(pairs.get("owner"), "owner"),
+        wait=0.0 if wait is None else f.seconds(wait, "wait"),
     )
 
 

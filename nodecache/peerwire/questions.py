@@ -24,7 +24,8 @@ class BlobQuestion:
     ``size`` is that of the blob where the asker knows it (from an answer or a
     manifest). ``seconds`` is the time the asker has left. ``verified``: only
     from a copy whose digest was found right (asked after a mismatch).
-    ``as_owner``: the asker is to fetch it itself if nobody has it.
+    ``as_owner``: the asker is to fetch it itself if nobody has it. ``wait``: seconds
+    for which who is just getting it may keep the asker waiting for its first bytes.
     """
 
     repository: Repository
@@ -35,6 +36,7 @@ class BlobQuestion:
     size: int | None = None
     verified: bool = False
     as_owner: bool = False
+    wait: float = 0.0
 
 
 @attrs.frozen

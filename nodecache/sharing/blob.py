@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final
 
 import attrs
@@ -25,7 +26,7 @@ from nodecache.sharing.sweep import Sweep
 from nodecache.sharing.tools import Tools
 from nodecache.sharing.upstream_leg import UpstreamLeg
 from nodecache.sourcing import Search, SearchBudget
-from nodecache.sourcing.search import RANKED
+from nodecache.sourcing.candidates import RANKED
 
 #: Seconds for which a segment's turn is waited for, while peers bring others.
 _LONGEST: Final = 300.0
@@ -159,8 +160,11 @@ class SharedBlob(BlobSource):
         if quest.verified and (as_owner or duties.repairs(self._digest)):
             return None
         search = self._search(quest, ranked, as_owner=as_owner)
-        asking = Deferred.fromCoroutine(self._questions.follow(search, quest))
-        found = await self._while_bytes_come(asking, quest)
+        with ExitStack() as acting:
+            if as_owner:
+                acting.enter_context(duties.seeking(self._digest, quest.segment))
+            asking = Deferred.fromCoroutine(self._questions.follow(search, quest))
+            found = await self._while_bytes_come(asking, quest)
         if search.asked_stand_ins:
             self._findings.asked_lanes.add(self._lane(quest))
         return found
@@ -236,7 +240,11 @@ class SharedBlob(BlobSource):
         sweep = None if alone else self._sweep(quest)
         clock, timeouts = self._tools.clock, self._tools.timeouts
         leg = UpstreamLeg(self._upstream, self._share, sweep, clock, timeouts)
-        body = await leg.run(quest.span, quest.deadline, down=self._down() is not None)
+        down = self._down() is not None
+        with ExitStack() as going:
+            if not down:
+                going.enter_context(self._tools.duties.upstream(self._digest, quest.segment))
+            body = await leg.run(quest.span, quest.deadline, down=down)
         if body.peer is None:
             self._findings.learn(body.total, ranged=body.ranged)
         return body

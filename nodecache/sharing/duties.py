@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
 from nodecache.reference import Digest
+from nodecache.rendezvous import Roster
 
 K = TypeVar("K")
 
@@ -20,9 +21,17 @@ class Duties:
 
     Who has the duty acts as owner, whatever its own view says: it goes
     upstream, and never back to a peer that might be waiting for it.
+
+    Two nodes may each take themselves for the owner. Whoever of them goes
+    upstream already is waited for by the other. While both still ask around,
+    the one whose id goes first for the segment does not wait for the other:
+    this order is the same in every view, so that nobody waits in a ring.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, me: str = "") -> None:
+        self._me = me
+        self._seeking: Counter[tuple[Digest, int]] = Counter()
+        self._upstream: Counter[tuple[Digest, int]] = Counter()
         self._segments: Counter[tuple[Digest, int]] = Counter()
         self._repairs: Counter[Digest] = Counter()
 
@@ -48,6 +57,26 @@ class Duties:
     def __len__(self) -> int:
         """Segments, each of them once."""
         return len(self._segments)
+
+    @contextmanager
+    def seeking(self, digest: Digest, segment: int) -> Iterator[None]:
+        """This node acts as owner, and asks meanwhile whether another has it."""
+        with _counted(self._seeking, (digest, segment)):
+            yield
+
+    @contextmanager
+    def upstream(self, digest: Digest, segment: int) -> Iterator[None]:
+        """It asks upstream, or waits for its turn to."""
+        with _counted(self._upstream, (digest, segment)):
+            yield
+
+    def brings(self, digest: Digest, segment: int, asker: str) -> bool:
+        """Whether ``asker`` may wait for this node to bring it, and need not go upstream too."""
+        key = digest, segment
+        return key in self._upstream or (key in self._seeking and self._goes_first(key, asker))
+
+    def _goes_first(self, key: tuple[Digest, int], asker: str) -> bool:
+        return Roster((self._me, asker)).rank(f"{key[0]}/{key[1]}", 1) == (self._me,)
 
 
 class Asking:
@@ -79,6 +108,15 @@ class Asking:
 
     def __len__(self) -> int:
         return len(self._waits)
+
+
+@contextmanager
+def _counted(counter: Counter[K], key: K) -> Iterator[None]:
+    counter[key] += 1
+    try:
+        yield
+    finally:
+        _lower(counter, key, 1)
 
 
 def _lower(counter: Counter[K], key: K, by: int) -> None:

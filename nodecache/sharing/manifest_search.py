@@ -24,7 +24,7 @@ from nodecache.sharing.manifest_walk import Recent
 from nodecache.sharing.ports import View
 from nodecache.sharing.tools import Tools
 from nodecache.sourcing import Ask, Pause, Refused, Search, SearchBudget, Upstream
-from nodecache.sourcing.search import RANKED
+from nodecache.sourcing.candidates import RANKED
 
 
 @attrs.frozen

@@ -139,7 +139,10 @@ class Questions:
         with ExitStack() as waiting:
             if ask.mode is Mode.MAY_FETCH:
                 waiting.callback(self._wait_for(quest, peer))
-            question = self._question(quest, ask.mode)
+            wait = 0.0 if quest.verified else ask.wait
+            question = attrs.evolve(
+                self._question(quest, ask.mode), as_owner=ask.as_owner, wait=wait
+            )
             answer = await self._tools.cluster.blob(peer, question, ask.silence)
             if isinstance(answer, Refusal):
                 return answer

@@ -32,7 +32,7 @@ from nodecache.sharing.manifest_rest import Rest
 from nodecache.sharing.manifest_search import PeerManifests, Wanted
 from nodecache.sharing.race import Race
 from nodecache.sharing.tools import Tools
-from nodecache.sourcing.search import RANKED
+from nodecache.sourcing.candidates import RANKED
 
 
 class SharedUpstreams:

@@ -26,9 +26,10 @@ seconds at all, referrals in a row, questions at all. A peer that failed is not
 asked again in the same search. Past any bound comes upstream.
 """
 
+from nodecache.sourcing.candidates import RANKED
 from nodecache.sourcing.deputies import Deputy, deputy_of, has_deputies, ranks_of
 from nodecache.sourcing.holders import Holders
-from nodecache.sourcing.search import RANKED, Search
+from nodecache.sourcing.search import Search
 from nodecache.sourcing.steps import Ask, Pause, Refused, SearchBudget, Step, Upstream
 
 __all__ = [

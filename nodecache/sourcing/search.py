@@ -30,7 +30,14 @@ from nodecache.sourcing.steps import Ask, Pause, Refused, SearchBudget, Step, Up
 #: The part of the silence that is left which one peer may take, so that the next is asked as well.
 _SHARE: Final = 2 / 3
 
-#: Seconds. So long a deputy that asks to come again is left alone at most.
+#: The part of a peer's silence for which it may keep us waiting.
+_WAIT: Final = 0.6
+
+#: Seconds. After "not yet" the next one is asked later each time, from and up to this.
+_SOONEST: Final = 0.05
+_LATEST: Final = 1.5
+
+#: Seconds. So long who asks to come again and again is left alone at most, if it names no time.
 _LONGEST_PAUSE: Final = 0.5
 
 #: Of the silence, the part after which what is left is too little to ask anybody.
@@ -90,7 +97,8 @@ class Search:
         self._silence = 0.0
         self._only_if_have = False
         self._started = self._follow_until = started
-        self._follow_pause = 0.0
+        self._follow_pause = self._lull = 0.0
+        self._returns = 0
         self.questions = 0
         #: Peers that were named in referrals.
         self.referred: dict[str, Address] = {}
@@ -177,7 +185,9 @@ class Search:
         self.questions += 1
         left = self._budget.silence - self._silence
         silence = left * _SHARE if left > self._budget.silence / 2 else left
-        return Ask(candidate.peer, candidate.mode, silence, candidate.address)
+        patient = candidate.mode is Mode.ONLY_IF_HAVE and not self.as_owner
+        wait = silence * _WAIT if patient else 0.0
+        return Ask(candidate.peer, candidate.mode, silence, candidate.address, self.as_owner, wait)
 
     def _come_back(self) -> None:
         """To the peer that named others, now that all of them have been asked."""
@@ -249,7 +259,17 @@ class Search:
         elif candidate.why is Why.DEPUTY:
             self._follow(candidate, refusal.retry, now)
         elif self._comes_back(candidate):
-            self._again = candidate, refusal.retry
+            least = min(self._budget.pause * 2**self._returns, _LONGEST_PAUSE)
+            self._returns += 1
+            self._again = candidate, max(refusal.retry, least)
+        elif not named and not self.as_owner:
+            self._not_yet(refusal.retry, now)
+
+    def _not_yet(self, retry: float, now: float) -> None:
+        """It is getting it and has no byte: the others that were named are likely no further."""
+        self._hope(now)
+        self._lull = min(max(retry, 2 * self._lull, _SOONEST), max(retry, _LATEST))
+        self._pause = self._lull
 
     def _follow(self, deputy: Candidate, retry: float, now: float) -> None:
         """Each time the pause is twice as long, up to a bound."""

@@ -18,13 +18,17 @@ class Ask:
 
     ``silence``: seconds after which a peer from which nothing came has failed
     (TIMEOUT). ``address`` is where a referral said that the peer is; None
-    where the caller named the peer itself.
+    where the caller named the peer itself. ``as_owner``: nobody is made to fetch
+    it. ``wait``: seconds for which the peer may keep us waiting while it is
+    getting it: an owner does not wait for who may be waiting for it.
     """
 
     peer: str
     mode: Mode
     silence: float
     address: Address | None = None
+    as_owner: bool = False
+    wait: float = 0.0
 
 
 @attrs.frozen

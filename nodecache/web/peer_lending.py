@@ -30,6 +30,9 @@ from nodecache.web.peer_searches import Searches
 SOON: Final = 0.05
 #: What was found for a peer is kept for so many of its silences.
 KEPT: Final = 2
+#: An asker is kept waiting for so much of a peer's silence, and so many are at a time.
+LONGEST: Final = 0.4
+MOST_KEPT: Final = 128
 #: Searches for peers at a time. Upstream answers within seconds, and few are begun in one.
 MOST_SEARCHES: Final = 512
 
@@ -77,7 +80,9 @@ class Lending:
 
     async def lend(self, question: BlobQuestion, asker: str) -> Lent | Refusal:
         """Within Timeouts.peer_patience. Cancelling gives back whatever was got by then."""
-        until = self._clock.seconds() + min(self._timeouts.peer_patience, question.seconds)
+        question = self._bounded(question)
+        patience = max(self._timeouts.peer_patience, question.wait + SOON)
+        until = self._clock.seconds() + min(patience, question.seconds)
         if self.leaving:
             return self.elsewhere(self._line.refer(segment_key(question), asker), leaving=True)
         only_if_have = question.mode is Mode.ONLY_IF_HAVE
@@ -86,9 +91,15 @@ class Lending:
             found = await self._find(first_look, asker, until)
             if only_if_have and isinstance(found, Absent):
                 return self._introduced(question, asker)
-            if only_if_have or not isinstance(found, Absent):
+            if only_if_have or not isinstance(found, Absent | Fetching):
                 return await self._send(found, question, asker, until)
         return await self._fetch(question, asker, until)
+
+    def _bounded(self, question: BlobQuestion) -> BlobQuestion:
+        """Few are kept waiting at a time, and none so long that it would be taken for silence."""
+        patient = question.mode is Mode.ONLY_IF_HAVE and len(self._searches) < MOST_KEPT
+        most = self._timeouts.peer_silence * LONGEST if patient else 0.0
+        return attrs.evolve(question, wait=min(question.wait, most))
 
     def _introduced(self, question: BlobQuestion, asker: str) -> Absent | Elsewhere:
         """It is not here: in a big cluster a lane's deputy brings together who wants it."""
