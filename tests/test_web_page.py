@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 
 from nodecache import events
 from nodecache.limits import Limits, Timeouts
-from nodecache.membership import Address
 from nodecache.metrics import Metrics
-from nodecache.watching import Flow, Reports, Series, Transfer, Watch, Window, documents
+from nodecache.watching import Flow, Series, Watch, Window, documents
 from nodecache.web import admin_site
-from nodecache.web.api import BytesByRole, PeerRow, PeersSeenHere, PeerState, peers_view
+from nodecache.web.api import BytesByRole, PeerState
 from nodecache.web.page import plot, units
 from nodecache.web.page.facts import facts
 from nodecache.web.page.markup import Html, tag, text
@@ -30,90 +29,21 @@ from nodecache.web.page.peers_seen import neighbours
 from nodecache.web.page.site import HEADERS, policy, read_assets, status_page, wants_html
 from nodecache.web.page.whole import Documents, live, page
 from tests.loopback import WALL, LoopbackCase
-from tests.test_watching import HUB, START, answered, pull, request
+from tests.page_kit import (
+    cluster,
+    cluster_feeds,
+    everything,
+    hostile,
+    made,
+    peer,
+    seen,
+    transfer,
+    trouble,
+)
+from tests.test_watching import HUB, START, answered
 from tests.test_watching_troubles import limit, now
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;\0"
 VOID = {"meta", "link", "br", "hr"}
-
-
-def transfer(**fields: Any) -> Transfer:
-    common: dict[str, Any] = {
-        "digest": "sha256:" + "a" * 64,
-        "images": ("docker.io/library/nginx",),
-        "status": "arriving",
-        "present": 250,
-        "total": 1000,
-        "fetched": 250,
-        "from_peers": (),
-        "speed": 75.0,
-        "seconds": 3.0,
-        "readers": 1,
-        "clients": 1,
-        "connections": 2,
-        "spans": ((0, 200), (500, 550)),
-    }
-    return Transfer(**{**common, **fields})
-
-
-def peer(name: str, state: PeerState = PeerState.LIVE, **fields: Any) -> PeerRow:
-    common: dict[str, Any] = {
-        "id": name,
-        "addresses": (Address("10.0.0.2", 5001),),
-        "zone": "a",
-        "release": "1.0",
-        "state": state,
-    }
-    return PeerRow(**{**common, **fields})
-
-
-def seen(*rows: PeerRow, **fields: Any) -> PeersSeenHere:
-    common: dict[str, Any] = {
-        "id": "node-1",
-        "zone": "a",
-        "release": "1.0",
-        "wire": "1",
-        "addresses": (Address("10.0.0.1", 5001),),
-        "age_seconds": 0.0,
-        "peers": rows,
-    }
-    return PeersSeenHere(**{**common, **fields})
-
-
-def cluster_feeds(*edges: tuple[str, str, int, float], **reports: float | None) -> dict[str, Any]:
-    """``reports`` are ages; one of more than a minute is old, and so is none at all."""
-    return {
-        "lately_seconds": 300.0,
-        "edges": [
-            {"from": giver, "to": taker, "bytes": count, "report_seconds": age}
-            for giver, taker, count, age in edges
-        ],
-        "reports": [
-            {"peer": name, "seconds": age, "old": age is None or age > 60}
-            for name, age in reports.items()
-        ],
-    }
-
-
-def made(
-    *found: events.Event,
-    transfers: tuple[Transfer, ...] = (),
-    peers: PeersSeenHere | None = None,
-    feeds: dict[str, Any] | None = None,
-    window: Window = Window.HOUR,
-    **around: Any,
-) -> Documents:
-    watch = Watch([HUB])
-    for event in found:
-        watch.observe(event, START)
-    return Documents(
-        status=documents.status(watch, now(**around), START),
-        history=documents.history(watch, window, (), 5000.0, START),
-        transfers=documents.transfers(transfers, 1),
-        errors=documents.errors(watch, 5000.0, START),
-        peers=None if peers is None else peers_view(peers),
-        feeds=None if peers is None else feeds or documents.cluster(Reports(), (), START),
-    )
 
 
 def drawn(*found: events.Event, **given_: Any) -> str:
@@ -234,49 +164,10 @@ def test_percents_are_not_rounded_to_all_or_nothing(share: float | None, words: 
 # The page.
 
 
-def everything() -> Documents:
-    rows = [peer(f"node-{number}", state) for number, state in enumerate(PeerState, 2)]
-    return made(
-        answered(),
-        limit(40),
-        request(),
-        request(source="fill", bytes=500),
-        request(kind="manifest", status=404, source="none"),
-        events.PeerBytes(peer="node-2", direction="in", role="owner", bytes=10**8),
-        events.PeerBytes(peer="node-2", direction="out", role="owner", bytes=10**8),
-        pull(),
-        transfers=(transfer(), transfer(status="asking", total=None, present=0, spans=())),
-        peers=seen(*rows),
-        feeds=cluster_feeds(("node-2", "node-3", 10**8, 1.0), **{"node-2": 1.0, "node-3": None}),
-    )
-
-
-def hostile() -> Documents:
-    """Every word from outside is markup."""
-    events_ = [
-        answered(),
-        pull(HOSTILE, reference=HOSTILE),
-        request(kind="manifest", status=404, source="none", repository=HOSTILE, reason=HOSTILE),
-        events.UpstreamHealth(origin=HUB.origins[0], up=False, reason=HOSTILE),
-        events.UpstreamHealth(origin=HOSTILE, up=False, reason=HOSTILE),
-        events.PeerBytes(peer=HOSTILE, direction="in", role="owner", bytes=10**8),
-        events.SettingWarning(message=HOSTILE),
-        events.Unexpected(where=HOSTILE, error=HOSTILE, trace=HOSTILE),
-    ]
-    return made(
-        *events_,
-        transfers=(transfer(digest=HOSTILE, images=(HOSTILE,), from_peers=((HOSTILE, 9),)),),
-        peers=seen(peer(HOSTILE, zone=HOSTILE, release=HOSTILE), peer("b"), id=HOSTILE),
-        feeds=cluster_feeds((HOSTILE, "b", 5, 1.0), **{HOSTILE: None}),
-        node_id=HOSTILE,
-        problem=HOSTILE,
-    )
-
-
 EMPTY = made()
 
 
-@pytest.mark.parametrize("given_", [EMPTY, everything(), hostile()])
+@pytest.mark.parametrize("given_", [EMPTY, everything(), hostile(), cluster(100), trouble()])
 def test_the_markup_is_whole(given_: Documents) -> None:
     outline = Outline(page(given_, read_assets()))
     assert outline.wrong == []

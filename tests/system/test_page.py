@@ -18,6 +18,9 @@ from typing import Any
 import attrs
 import pytest
 
+from nodecache.web.page.site import read_assets
+from nodecache.web.page.whole import page
+from tests.page_kit import cluster, hostile, trouble
 from tests.system.conftest import Shop
 from tests.system.parts.browser import SCHEMES, SIZES, Browser, View, browser
 from tests.system.parts.hub import Hub
@@ -188,6 +191,43 @@ def test_it_says_everything_without_javascript(scene: Scene, chromium: Browser) 
         assert "24 h ago" in view.text("#plot")
 
 
+def test_it_shows_who_feeds_whom_among_the_others(scene: Scene, chromium: Browser) -> None:
+    """They are asked for it from the first look on, and the next looks show what they said."""
+    with chromium.view(scene.url) as view:
+        view.page.locator(".flow.between").first.wait_for(state="attached")
+        assert "Between others: what 2 of 2 say of the last 5 min." in view.words("#peers-now")
+        view.page.locator("#peers-all summary").click()
+        assert "Who fed whom in the last 5 min" in view.words("#peers-all-now")
+        assert view.complaints == []
+
+
+#: What no test makes real nodes be, and how it is looked at.
+WORST = {
+    "alone-in-trouble": (trouble, "dark"),
+    "a-hundred-peers": (lambda: cluster(100), "light"),
+    "names-that-are-markup": (hostile, "dark"),
+}
+
+
+@pytest.mark.parametrize("name", list(WORST))
+def test_the_worst_can_be_read_as_well(
+    chromium: Browser, name: str, tmp_path: pathlib.Path
+) -> None:
+    """On a phone, folded and unfolded: nothing sticks out, and axe finds no fault."""
+    documents, scheme = WORST[name]
+    # Without the script, which would look for a node behind the file.
+    assets = attrs.evolve(read_assets(), script="")
+    file = tmp_path / "page.html"
+    file.write_text(page(documents(), assets), "utf-8", errors="replace")
+    with chromium.view(f"file://{file}", "phone", scheme) as view:
+        assert view.fits()
+        _keep(view, name, tmp_path)
+        for details in view.page.locator("summary").all():
+            details.click()
+        assert view.fits(), "with its tables unfolded"
+        assert view.faults() == []
+
+
 def test_names_from_outside_are_words_and_nothing_else(scene: Scene, chromium: Browser) -> None:
     with chromium.view(scene.url) as view:
         assert "<script>alert(1)" in view.text("#errors-now")
@@ -239,6 +279,7 @@ def test_it_says_when_the_node_does_not_answer(scene: Scene, chromium: Browser) 
         view.page.locator("#silence").wait_for(state="visible")
         assert "does not answer" in view.text("#silence")
         assert view.text("#pulse").startswith("no answer for")
+        assert view.faults() == [], "what is old can be read as well"
         node.start()
         view.page.locator("#silence").wait_for(state="hidden")
         assert view.text("#pulse") == "live, every 2 s"

@@ -29,6 +29,10 @@ class View:
     def text(self, selector: str) -> str:
         return str(self.page.locator(selector).inner_text())
 
+    def words(self, selector: str) -> str:
+        """As ``text``, with plain spaces for those that keep a number and its unit together."""
+        return self.text(selector).replace("\N{NO-BREAK SPACE}", " ")
+
     def hosts(self) -> set[str]:
         """Whom it asked."""
         return {urlsplit(url).netloc for url in self.requests if not url.startswith("data:")}
