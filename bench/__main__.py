@@ -11,9 +11,7 @@ is no failure; a row that cannot be measured, or that finds wrong bytes, is.
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
-import platform
 import resource
 import shutil
 import signal
@@ -25,6 +23,7 @@ from collections.abc import Sequence
 
 from bench.core.report import Outcome, Report, bars_table, figures_table, machine_line
 from bench.parts.clocks import Others
+from bench.parts.machine import machine
 from bench.parts.world import World
 from bench.rows import ROWS
 from bench.rows.row import Row
@@ -32,17 +31,11 @@ from bench.rows.row import Row
 _DESCRIPTORS = 65536
 
 
-def machine(folder: pathlib.Path) -> dict[str, str]:
-    info = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
+def about(folder: pathlib.Path) -> dict[str, str]:
     return {
-        "processor": models[0] if models else platform.machine(),
-        "cores": str(os.cpu_count()),
-        "kernel": platform.release(),
-        "Python": platform.python_version(),
+        **machine(folder),
         "nginx": version("nginx", "-v"),
         "docker-registry": version("docker-registry", "--version"),
-        "folder": str(folder.parent),
         "on": time.strftime("%Y-%m-%d"),
     }
 
@@ -88,7 +81,7 @@ def run(rows: Sequence[Row], folder: pathlib.Path, *, quick: bool) -> Report:
             print(f"  {verdict.word}: {verdict.text}: {verdict.result} ({verdict.limit})")
         if one.failed:
             print(f"  FAILED: {one.failed}", flush=True)
-    return Report(machine=machine(folder), outcomes=tuple(found), missing=world.missing)
+    return Report(machine=about(folder), outcomes=tuple(found), missing=world.missing)
 
 
 def chosen(keys: str) -> list[Row]:

@@ -20,13 +20,13 @@ import http.client
 import os
 import pathlib
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from bench.core.samples import Spread
 from bench.parts.clocks import Others, forget_peak, peak_memory, settled, used_by
 from bench.parts.peers import Cache, Maker, nodecache, registry, stored
 from tests.system.parts.curl import Fetched, fetch_all
@@ -241,13 +241,6 @@ def print_facts(of: Mapping[str, Mapping[str, str]]) -> None:
         print(f"| {what} | {' | '.join(of[name][what] for name in names)} |")
 
 
-def spread(values: Sequence[float]) -> str:
-    """Median, and from least to most."""
-    digits = 0 if max(values) >= 100 else 2
-    least, middle, most = min(values), statistics.median(values), max(values)
-    return f"{middle:.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
-
-
 def print_rounds(of: Mapping[str, Sequence[Mapping[tuple[str, str], float]]]) -> None:
     """Median, least and most of each; the ratio is taken within each round."""
     ours, theirs = of.values()
@@ -256,8 +249,8 @@ def print_rounds(of: Mapping[str, Sequence[Mapping[tuple[str, str], float]]]) ->
     for key in ours[0]:
         mine, other = ([one[key] for one in rounds] for rounds in (ours, theirs))
         ratios = [a / b for a, b in zip(mine, other, strict=True) if b]
-        ratio = spread(ratios) if ratios else ""
-        print(f"| {key[0]} | {key[1]} | {spread(mine)} | {spread(other)} | {ratio} |")
+        ratio = Spread.of(ratios) if ratios else ""
+        print(f"| {key[0]} | {key[1]} | {Spread.of(mine)} | {Spread.of(other)} | {ratio} |")
 
 
 def main() -> None:

@@ -25,7 +25,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from bench.herd_rows import HEAD, Links, Row, line, verdicts
+from bench.parts.machine import machine
 from tests.system.cluster.cluster import Cluster, Plan, cluster
 from tests.system.cluster.load import Watch
 from tests.system.cluster.member import Member
@@ -124,19 +124,6 @@ class Bench:
         )
 
 
-def machine(folder: pathlib.Path) -> dict[str, str]:
-    info = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
-    return {
-        "processor": models[0] if models else platform.machine(),
-        "cores": str(os.cpu_count()),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "congestion control": CONTROL,
-        "folder": str(folder.parent),
-    }
-
-
 def measure(folder: pathlib.Path, sets: Sequence[Set], size: int, *, alone: bool) -> list[Row]:
     found: list[Row] = []
     for number, (links, counts) in enumerate(sets):
@@ -182,7 +169,7 @@ def main() -> None:
     given = arguments()
     size = (given.size or (64 if given.quick else 256)) * MIB
     folder = pathlib.Path(tempfile.mkdtemp(prefix="herd-", dir=given.folder))
-    about = machine(folder)
+    about = {**machine(folder), "congestion control": CONTROL}
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     try:
         rows = measure(folder, chosen(given), size, alone=given.alone)
