@@ -76,12 +76,19 @@ class Reports:
 
         Those come first of whom any bytes are known, then those not asked for longest.
         """
-        lively = {name for edge in self.edges(now) for name in (edge.giver, edge.taker)}
+        lively = self._lively(now)
         asked = {peer: known.asked for peer, known in self._told.items()}
         never = float("-inf")
         waiting = [peer for peer in peers if now - asked.get(peer, never) >= EVERY]
         waiting.sort(key=lambda peer: (peer not in lively, asked.get(peer, never)))
         return waiting[:most]
+
+    def _lively(self, now: float) -> set[str]:
+        found: set[str] = set()
+        for peer, known in self._told.items():
+            if known.at is not None and now - known.at <= LATELY and (known.fed_by or known.feeds):
+                found.update((peer, *known.fed_by, *known.feeds))
+        return found
 
     def asking(self, peer: str, now: float) -> None:
         """It is asked now."""

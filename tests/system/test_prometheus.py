@@ -237,7 +237,7 @@ def gets_data(scene: Scene, expr: str) -> None:
 
 
 def test_promtool_has_nothing_to_say_of_the_metrics_of_a_node(scene: Scene) -> None:
-    for node in (scene.one, scene.odd):
+    for node in (scene.one, scene.two, scene.odd, scene.lost.node):
         promtool(["check", "metrics"], node.admin("/metrics").body)
 
 
