@@ -25,7 +25,6 @@ from nodecache.watching.watch import Watch
 #: How many of each a document names.
 IMAGES: Final = 10
 FEEDS: Final = 64
-EDGES: Final = 500
 ERRORS_IN_STATUS: Final = 10
 
 Document = dict[str, Any]
@@ -129,7 +128,7 @@ def cluster(reports: Reports, peers: Sequence[str], now: float) -> Document:
     """
     return {
         "lately_seconds": LATELY,
-        "edges": [_edge(edge) for edge in reports.edges(now)[:EDGES]],
+        "edges": [_edge(edge) for edge in reports.edges(now)],
         "reports": [
             {
                 "peer": peer,

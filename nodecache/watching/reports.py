@@ -7,6 +7,7 @@ made of it. Times are seconds on one monotonic clock.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ EVERY: Final = 10.0
 OLD: Final = 45.0
 #: Nodes whose reports are kept; those longest ago go first.
 KEPT: Final = 1024
+#: Edges that are shown.
+MOST: Final = 500
 #: Characters of a node's name.
 _NAME: Final = 256
 
@@ -104,8 +107,8 @@ class Reports:
         known = self._told.get(peer)
         if known is not None and (FED_BY in document or FEEDS in document):
             known.at, known.owed = now, None
-            known.fed_by = _sensible(document.get(FED_BY))
-            known.feeds = _sensible(document.get(FEEDS))
+            known.fed_by = _sensible(document.get(FED_BY), peer)
+            known.feeds = _sensible(document.get(FEEDS), peer)
 
     def age(self, peer: str, now: float) -> float | None:
         """Of its last report, in seconds; None without any."""
@@ -117,29 +120,35 @@ class Reports:
         known = self._told.get(peer)
         return known is not None and known.owed is not None and now - known.owed > OLD
 
-    def edges(self, now: float) -> list[Edge]:
-        """The biggest first. Where both ends tell of one, the one that says more is believed."""
-        found: dict[tuple[str, str], Edge] = {}
+    def edges(self, now: float, most: int = MOST) -> list[Edge]:
+        """The biggest. Where both ends tell of one, the one that says more is believed."""
+        found: dict[tuple[str, str], tuple[int, float]] = {}
         for peer, known in self._told.items():
-            age = self.age(peer, now)
-            if age is None or age > LATELY:
+            if (at := known.at) is None or now - at > LATELY:
                 continue
             ways = [((giver, peer), count) for giver, count in known.fed_by.items()]
             ways += [((peer, taker), count) for taker, count in known.feeds.items()]
-            for (giver, taker), count in ways:
-                before = found.get((giver, taker))
-                if giver != taker and (before is None or before.bytes < count):
-                    found[giver, taker] = Edge(giver, taker, count, age)
-        return sorted(found.values(), key=lambda edge: (-edge.bytes, edge.giver, edge.taker))
+            for way, count in ways:
+                before = found.get(way)
+                if before is None or before[0] < count:
+                    found[way] = (count, at)
+        largest = heapq.nsmallest(most, [(-count, *way, at) for way, (count, at) in found.items()])
+        return [
+            Edge(giver, taker, -count, max(0.0, now - at)) for count, giver, taker, at in largest
+        ]
 
 
-def _sensible(said: object) -> dict[str, int]:
-    """Names and counts, as many as are told at most; the rest is passed over."""
+def _sensible(said: object, peer: str) -> dict[str, int]:
+    """Names and counts, as many as are told at most; the rest is passed over.
+
+    So is ``peer`` itself, which said it.
+    """
     if not isinstance(said, dict):
         return {}
     found = {
         name: count
         for name, count in said.items()
-        if isinstance(name, str) and 0 < len(name) <= _NAME and type(count) is int and count > 0
+        if isinstance(name, str) and 0 < len(name) <= _NAME and name != peer
+        if type(count) is int and count > 0
     }
     return dict(list(found.items())[:TOLD])
