@@ -254,6 +254,8 @@ class EveryCommand(SteeringCase):
         before = set(await self.images())
         rows = [((name, *row.wrong), row.offers) for name, row in ROWS.items()]
         rows += [(tuple(words.split()), offers) for words, offers in WRONG]
+        # Letters that the terminal's settings do not know reach Python so.
+        rows += [((name, "\udcc3\udcbc"), "Names are like") for name in ("show", "pull", "pin")]
         for words, offers in rows:
             ran = await self.run_(*typed(words, self.folder))
             down = "/nowhere" in words and "--data-dir" in words

@@ -153,8 +153,15 @@ class ExportTests(MovingCase):
         pathlib.Path(self.out("full/file")).touch()
         ran = await self.run_("export", "multi:1", "-o", self.out("full"))
         self.assertIn("is not empty", ran.err)
-        ran = await self.run_("export", "multi:1", "-o", "/dev/full")
+
+    async def test_a_disk_that_is_full_is_what_is_told_of(self) -> None:
+        """Also where the node only saw that nobody reads any more."""
+        self.hub.add_image("library/big", "1", [os.urandom(2 << 20)])
+        await self.start()
+        ran = await self.run_("export", "big:1", "-o", "/dev/full")
         self.assertEqual(ran.code, 1, ran.err)
+        self.assertIn("can not be written (No space left on device)", ran.err)
+        self.assertIn("with -o", ran.err)
 
     async def test_a_blob_that_rotted_is_not_exported_and_removed(self) -> None:
         await self.imported()

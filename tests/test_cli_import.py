@@ -252,7 +252,7 @@ class ImportTests(MovingCase):
         bomb = gzip.compress(bytes(200 << 20))
         ran = await self.run_("import", self.write("bomb.tar.gz", bomb))
         self.assertEqual(ran.code, 1)
-        self.assertIn("no room", ran.err)
+        self.assertIn("takes more room than the cache has", ran.err)
         self.assertEqual(self.node._store.usage().reserved, 0)
 
     async def test_a_blob_that_a_client_is_fetching_is_waited_for(self) -> None:

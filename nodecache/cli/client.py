@@ -50,7 +50,7 @@ class Admin:
     def get(self, path: str, **query: str | None) -> Any:
         """The JSON document at ``path``. Raises CommandError; 404 gives exit code 1."""
         given = {name: value for name, value in query.items() if value is not None}
-        status, body = self._fetch(path + (f"?{urlencode(given)}" if given else ""))
+        status, body = self._fetch(path + (f"?{_query(given)}" if given else ""))
         document = _parsed(body)
         if status == 200 and document is not None:
             return document
@@ -173,6 +173,11 @@ class Control:
             f"{_START}, or name its data folder with --data-dir DIR or NODECACHE_DATA_DIR.",
             EXIT_UNREACHABLE,
         )
+
+
+def _query(given: Mapping[str, str]) -> str:
+    # What was typed in letters that this terminal's settings do not know.
+    return urlencode(given, errors="surrogateescape")
 
 
 def _parsed(body: bytes) -> Any:

@@ -83,13 +83,13 @@ def json_option(command: F) -> F:
 
 
 def print_json(document: Any) -> None:
-    """One document, indented."""
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    """One document, indented. In ASCII: so it is the same wherever it goes."""
+    click.echo(json.dumps(document, indent=1))
 
 
 def print_line(document: Any) -> None:
     """One document on one line: for what comes piece by piece."""
-    click.echo(json.dumps(document, ensure_ascii=False))
+    click.echo(json.dumps(document))
 
 
 def table(*columns: str, right: Sequence[str] = (), folded: Sequence[str] | None = None) -> Table:
@@ -112,24 +112,35 @@ def print_table(made: Table) -> None:
     Where a terminal has not even room for folded columns, its own lines fold.
     """
     to = console()
-    if to.is_terminal:
-        to.width = max(to.width, _least(made))
+    columns = [[str(cell) for cell in (each.header, *each.cells)] for each in made.columns]
+    widths = [max(map(cell_len, cells)) for cells in columns]
+    if to.is_terminal and sum(widths) + _GAP * (len(widths) - 1) > to.width:
+        to.width = max(to.width, _least(made, widths))
         to.print(made)
         return
-    to.width = max(WIDTH, to.measure(made, options=to.options.update(max_width=10_000)).maximum)
-    with to.capture() as captured:
-        to.print(made)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+    # By hand: for a list of thousands of images rich takes its time.
+    rights = [each.justify == "right" for each in made.columns]
+    for number, cells in enumerate(zip(*columns, strict=True)):
+        fields = map(_padded, cells, widths, rights)
+        line = (" " * _GAP).join(fields).rstrip()
+        if number:
+            click.echo(line)
+        else:
+            to.print(Text(line, "table.header"), soft_wrap=True)
 
 
-def _least(made: Table) -> int:
+def _padded(cell: str, width: int, right: bool) -> str:  # noqa: FBT001 -- for map
+    space = " " * (width - cell_len(cell))
+    return space + cell if right else cell + space
+
+
+def _least(made: Table, widths: Sequence[int]) -> int:
     """Columns that the table needs to be read."""
-    wide = 0
-    for column in made.columns:
-        widest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
-        wide += _GAP + (widest if column.no_wrap else min(widest, _FOLDED))
-    return wide
+    least = [
+        width if column.no_wrap else min(width, _FOLDED)
+        for column, width in zip(made.columns, widths, strict=True)
+    ]
+    return sum(least) + _GAP * (len(least) - 1)
 
 
 class _Speed(ProgressColumn):

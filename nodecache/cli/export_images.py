@@ -183,6 +183,10 @@ def _export(order: dict[str, Any], out: BinaryIO, target: Target) -> dict[str, A
                         )
                     elif event["event"] == "done":
                         done = event
+        except CommandError as refused:
+            draining.give_up()
+            # The node is told only that nobody reads any more.
+            raise draining.unwritten() or refused from None
         except BaseException:
             draining.give_up()
             raise

@@ -152,12 +152,18 @@ class Draining:
         if self._thread is not None:
             self._thread.join()
         self._close()
-        if self.problem is not None:
-            raise CommandError(
-                f"the archive can not be written ({self.problem.strerror})",
-                "Name a place with room for it with -o.",
-            )
+        if unwritten := self.unwritten():
+            raise unwritten
         return self.count
+
+    def unwritten(self) -> CommandError | None:
+        """That what came could not be written, and why."""
+        if self.problem is None:
+            return None
+        return CommandError(
+            f"the archive can not be written ({self.problem.strerror})",
+            "Name a place with room for it with -o.",
+        )
 
 
 def copy(source: BinaryIO) -> Callable[[BinaryIO], None]:

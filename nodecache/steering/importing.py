@@ -85,9 +85,11 @@ class Importing:
             return await self._lasting.run(
                 lambda stop: self._import(path, names, tell, stop, pipe=pipe)
             )
-        except NoRoom as full:
+        except NoRoom:
             raise Refused(
-                str(full), f"{_UNCHANGED} Unpin or purge images, or raise max_size."
+                "the archive takes more room than the cache has, which may hold "
+                f"{format_size(self._ports.cap())}",
+                f"{_UNCHANGED} Unpin or purge images, or raise max_size.",
             ) from None
         except (BadArchive, WrongBytes, BrokenPipe, StoreFailure) as failure:
             raise Refused(str(failure), _UNCHANGED) from None

@@ -76,7 +76,8 @@ class Trying:
             what = "cache" if spare.cache < spare.disk else "disk"
             raise Refused(
                 f"the {what} has no room for a test blob of {format_size(size)}"
-                " without evicting something"
+                " without evicting something",
+                "Measure with a smaller one, or purge images: nodecache bench --size MIB.",
             )
         name, namespace = self._name()
         try:

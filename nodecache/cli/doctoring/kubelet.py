@@ -81,13 +81,14 @@ def _read(root: Root, path: str) -> dict[str, Any] | None:
         return None
     try:
         document = yaml.safe_load(text.replace("\t", " ") if text[:1] == "{" else text)
-    except yaml.YAMLError as error:
+    # Also a date that is none, a number without end, and lists within lists.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Unusable(f"{path} is no YAML: {_where(error)}") from None
     if not isinstance(document, dict):
         raise Unusable(f"{path} holds no object")
     return document
 
 
-def _where(error: yaml.YAMLError) -> str:
+def _where(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     return f"line {mark.line + 1}" if mark is not None else "it can not be read"
