@@ -37,6 +37,8 @@ def test_a_pull_is_one_line_that_says_who_got_what_from_where(node: Node, shop: 
         "fill",
     )
     assert cold["bytes"] == size + 2 * len(image.manifest.body)
+    assert 0 < cold["seconds"] < 60
+    assert sum(cold["bytes_by_source"].values()) == cold["bytes"]
     assert cold["bytes_by_source"]["fill"] >= size
     assert len(cold["trace_id"]) == 32
     pull(node, image)
@@ -49,7 +51,11 @@ def test_a_pull_is_one_line_that_says_who_got_what_from_where(node: Node, shop: 
 
 
 def test_what_is_logged_is_changed_while_the_node_runs(make_node: NodeMaker, shop: Shop) -> None:
-    node = make_node().start()
+    """``--log-level`` holds until somebody says otherwise."""
+    node = make_node(flags={"log-level": "warning"}).start()
+    pull(node, shop.make(schema2))
+    until(lambda: node.metric("nodecache_pulls_total") == 1, "the pull is over")
+    assert node.events() == []
     order = ["log-level", "--data-dir", str(node.data_dir)]
     said = run([*NODECACHE, *order, "debug", "--for", "10m"])
     assert said.startswith("logs what is debug or worse for ")
