@@ -76,6 +76,10 @@ def lock_problems(locked: Sequence[Locked], required: Sequence[str]) -> Iterator
             yield f"{wanted} is asked for, {version} is locked"
 
 
+def _told(metadata: importlib.metadata.PackageMetadata, field: str) -> str:
+    return str(metadata[field]) if field in metadata else ""
+
+
 def licence(name: str) -> str:
     """As the installed distribution tells it; empty where there is none, or it tells nothing."""
     try:
@@ -84,11 +88,11 @@ def licence(name: str) -> str:
         return ""
     classified = [
         each.rpartition("::")[2].strip()
-        for each in told.get_all("Classifier") or ()
+        for each in told.get_all("Classifier", [])
         if each.startswith("License ::")
     ]
-    short = (told.get("License") or "").strip()
-    words = told.get("License-Expression") or " AND ".join(classified)
+    short = _told(told, "License").strip()
+    words = _told(told, "License-Expression") or " AND ".join(classified)
     return words or ("" if "\n" in short else short)
 
 

@@ -46,7 +46,8 @@ class Tap:
 
     def __init__(self) -> None:
         self.received: dict[tuple[int, int], bytearray] = {}
-        before = tcp.Connection._dataReceived
+        hears: Any = tcp.Connection
+        before = hears._dataReceived
         tap = self
 
         def received(connection: Any, data: bytes) -> Any:
@@ -55,11 +56,10 @@ class Tap:
             tap.received.setdefault(ports, bytearray()).extend(data)
             return before(connection, data)
 
-        self._before = before
-        tcp.Connection._dataReceived = received
+        def remove() -> None:
+            hears._dataReceived = before
 
-    def remove(self) -> None:
-        tcp.Connection._dataReceived = self._before
+        hears._dataReceived, self.remove = received, remove
 
     def ports_of(self, secret: str) -> set[int]:
         """Ports on whose connections it was seen: the lower one of the two names the server."""

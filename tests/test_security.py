@@ -63,7 +63,14 @@ def imported(tree: ast.Module) -> set[str]:
 def called(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            yield ast.unparse(node.func).removeprefix("self._").removeprefix("self."), node
+            yield dotted(node.func).removeprefix("self._").removeprefix("self."), node
+
+
+def dotted(node: ast.expr) -> str:
+    """``a.b.c``; what is no name has none."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def faults(name: str, tree: ast.Module) -> list[str]:

@@ -89,7 +89,7 @@ def package(name: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "version": "1.0", **more}
 
 
-SOUND = {"vulns": []}
+SOUND: dict[str, Any] = {"vulns": []}
 SKIPPED = {"skip_reason": "not found"}
 BROKEN = {"vulns": [{"id": "PYSEC-1", "fix_versions": ["1.1"]}]}
 
@@ -138,11 +138,11 @@ def test_what_one_service_does_not_know_another_is_asked(
 
 
 def test_what_is_vulnerable_fails_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    for answers in (
-        {"pypi": document(one=SOUND, two=BROKEN)},
-        {"pypi": document(one=SKIPPED, two=SKIPPED), "osv": document(two=BROKEN)},
+    for pypi, osv in (
+        (document(one=SOUND, two=BROKEN), {}),
+        (document(one=SKIPPED, two=SKIPPED), document(two=BROKEN)),
     ):
-        code, words = said(capsys, **answers)
+        code, words = said(capsys, pypi=pypi, osv=osv)
         assert code == 1
         assert "VULNERABLE: two 1.0: PYSEC-1, mended in 1.1" in words
 
