@@ -43,7 +43,7 @@ TEST = [
 TEST_PAGE = ["axe-playwright-python>=0.1.8", "playwright>=1.50"]
 
 #: What `make bench` measures beside, and can do without.
-BENCH = ["drayage>=0.2.9"]
+BENCH = ["drayage>=0.2.9", "py-spy>=0.4"]
 
 #: What `make trust` can do without, but does less.
 TRUST = ["atheris>=2.3; python_version<'3.14'"]

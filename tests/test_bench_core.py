@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.core import flame
 from bench.core.bars import Bar, Key, Verdict
 from bench.core.charts import PLOTS, drawn, lines
 from bench.core.document import PARTS, parts_of, placed
@@ -291,3 +292,50 @@ def test_each_plot_is_drawn_from_its_row_alone(plot: object) -> None:
     [line] = lines(found, plot.steps)
     assert [value for _, value in line.points] == [2.0] * len(plot.steps)
     assert list(drawn(attrs.evolve(report, outcomes=(outcome(key="else", figures=found),)))) == []
+
+
+stacks = st.dictionaries(
+    st.lists(st.text("ab<&", min_size=1, max_size=3), min_size=1, max_size=5).map(tuple),
+    st.integers(1, 100),
+    max_size=8,
+)
+
+
+@given(stacks)
+def test_folded_stacks_are_read_as_they_were_written(found: dict[tuple[str, ...], int]) -> None:
+    text = "".join(f"{';'.join(stack)} {count}\n" for stack, count in found.items())
+    assert flame.read(text) == found
+
+
+def test_threads_that_wait_are_left_out() -> None:
+    text = (
+        "run (a.py:1);Condition.wait (threading.py:327) 500\n"
+        "run (a.py:1);EPollReactor.doPoll (twisted/internet/epollreactor.py:217) 300\n"
+        "run (a.py:1);work (b.py:2) 3\nrun (a.py:1);work (b.py:2) 4\n"
+    )
+    assert flame.read(text) == {("run (a.py:1)", "work (b.py:2)"): 7}
+
+
+def test_a_stack_begins_at_the_loop_or_at_a_job_of_a_pool() -> None:
+    loop = "_SignalReactorMixin.mainLoop (twisted/internet/base.py:705)"
+    job = "ThreadPool.callInThreadWithCallback.<locals>.inContext (twisted/python/threadpool.py:2)"
+    text = f"main (a.py:1);{loop};tick (b.py:1) 1\nThread.run (t.py:1);{job};hash (c.py:1) 2\n"
+    assert flame.read(text) == {(loop, "tick (b.py:1)"): 1, (job, "hash (c.py:1)"): 2}
+
+
+@given(stacks)
+def test_a_flame_is_well_formed_and_no_frame_leaves_its_outer_one(
+    found: dict[tuple[str, ...], int],
+) -> None:
+    total = sum(found.values())
+    assert flame.tree(found).count == total
+    root = ET.fromstring(flame.svg("a < b", found))
+    frames = [one for one in root.iter() if one.tag.endswith("rect")][1:]
+    rows: dict[str, float] = {}
+    for frame in frames:
+        left, width = float(frame.get("x", "nan")), float(frame.get("width", "nan"))
+        assert left >= -0.1
+        assert left + width <= 1200.2
+        rows[frame.get("y", "")] = rows.get(frame.get("y", ""), 0) + width
+    assert all(width <= 1201 for width in rows.values())
+    assert bool(frames) == bool(found)

@@ -7,6 +7,7 @@ from functools import partial
 from bench.core.bars import Bar, Key
 from bench.core.samples import Figures, interleaved
 from bench.parts.asking import ask
+from bench.parts.clocks import used_by
 from bench.parts.peers import Cache, drayage, nodecache, registry
 from bench.parts.world import World
 from bench.rows.row import Row, mine
@@ -20,7 +21,10 @@ def sample(cache: Cache, of: Image, seconds: float) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, reference in (("by digest", of.digest), ("by fresh tag", of.tag)):
         url = f"{cache.url}/v2/{of.name}/manifests/{reference}"
-        found |= ask(url, LINES, seconds, {"Accept": OCI}).figures(name)
+        used = used_by(cache.child)
+        asked = ask(url, LINES, seconds, {"Accept": OCI})
+        cost = (used_by(cache.child) - used) / len(asked.waits)
+        found |= {**asked.figures(name), f"{name}, CPU us/request": cost * 1e6}
     return found
 
 
