@@ -16,6 +16,7 @@ Times are seconds on one monotonic clock.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 
 import attrs
 
@@ -27,10 +28,23 @@ from nodecache.traces import NO_TRACE, Trace
 KINDS = frozenset({"manifest", "blob"})
 #: What other nodes brought, beside the values of Source.
 PEER = "peer"
+#: Nodes that are named as senders of a pull.
+NAMED = 8
 #: Blobs of a pull, and fetches of a node, of which it is known what peers brought.
 REMEMBERED = 1024
 
 _FETCHED = frozenset({Source.FILL.value, Source.FLIGHT.value})
+
+
+@attrs.frozen
+class _Share:
+    """Which ``part`` of a fetch the peers brought, and who of them how many bytes."""
+
+    part: float
+    senders: Mapping[str, int]
+
+
+_NOTHING = _Share(0.0, {})
 
 
 @attrs.frozen
@@ -85,7 +99,7 @@ class Pulls:
         self._idle = idle
         self._most = most
         self._going: dict[_Key, _Pull] = {}
-        self._shares: OrderedDict[str, float] = OrderedDict()  # of peers, by digest
+        self._shares: OrderedDict[str, _Share] = OrderedDict()  # of peers, by digest
         self._over: list[PullFinished] = []
 
     def started(
@@ -142,7 +156,9 @@ class Pulls:
     def fetched(self, event: FillFinished) -> None:
         """A fetch is over: what peers brought of it is theirs in the pulls that waited for it."""
         if event.from_peers > 0 and event.fetched > 0:
-            self._shares[event.digest] = min(1.0, event.from_peers / event.fetched)
+            self._shares[event.digest] = _Share(
+                min(1.0, event.from_peers / event.fetched), event.senders
+            )
             self._shares.move_to_end(event.digest)
             if len(self._shares) > REMEMBERED:
                 self._shares.popitem(last=False)
@@ -190,7 +206,7 @@ class Pulls:
         pull = self._going.pop(key)
         if not pull.requests:
             return
-        split, trace = self._split(pull), pull.trace or NO_TRACE
+        (split, senders), trace = self._split(pull), pull.trace or NO_TRACE
         event = PullFinished(
             client=key.client,
             agent=pull.agent,
@@ -204,6 +220,7 @@ class Pulls:
             seconds=pull.ended - pull.began,
             bytes_by_source=dict(split),
             source=_most(split),
+            senders=dict(senders.most_common(NAMED)),
             failed=pull.failed,
             trace_id=trace.trace_id,
             span_id=trace.recorded_id,
@@ -211,14 +228,18 @@ class Pulls:
         )
         self._over.append(event)
 
-    def _split(self, pull: _Pull) -> Counter[str]:
-        """Bytes by source, those of peers apart."""
-        split = pull.bytes_by_source.copy()
+    def _split(self, pull: _Pull) -> tuple[Counter[str], Counter[str]]:
+        """Bytes by source, those of peers apart; and these by peer."""
+        split, senders = pull.bytes_by_source.copy(), Counter[str]()
         for (source, digest), count in pull.fetched.items():
-            theirs = int(count * self._shares.get(digest, 0.0))
+            share = self._shares.get(digest, _NOTHING)
+            theirs = int(count * share.part)
             split[source] -= theirs
             split[PEER] += theirs
-        return +split
+            whole = sum(share.senders.values())
+            for peer, size in share.senders.items():
+                senders[peer] += theirs * size // whole
+        return +split, +senders
 
 
 def _most(split: Counter[str]) -> str:

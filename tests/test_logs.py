@@ -71,6 +71,7 @@ def test_a_json_line_has_time_level_name_and_the_fields_of_the_event() -> None:
         "seconds": 0.84,
         "bytes_by_source": {"disk": 3_565_158},
         "source": "disk",
+        "senders": {},
         "runtime": "docker",
         "failed": 0,
         "trace_id": TRACE,

@@ -171,6 +171,7 @@ class ClusterMetrics(ClusterCase):
         peers = sum(event.from_peers for event in two.told(FillFinished))
         assert peers >= 3_000_000
         assert pull.bytes_by_source["peer"] == peers
+        assert pull.senders == {one.id: peers}
         assert pull.source == "peer"
         seen = [await self.scraped(member) for member in (one, two)]
         views = {each("nodecache_peers_view_checksum") for each in seen}

@@ -258,7 +258,9 @@ def test_all_pulls_are_told_when_the_node_stops() -> None:
 # What peers brought.
 
 
-def fill(digest: str, fetched: int, from_peers: int) -> FillFinished:
+def fill(
+    digest: str, fetched: int, from_peers: int, senders: dict[str, int] | None = None
+) -> FillFinished:
     return FillFinished(
         digest=digest,
         namespace="docker.io",
@@ -270,6 +272,7 @@ def fill(digest: str, fetched: int, from_peers: int) -> FillFinished:
         connections=1,
         resumes=0,
         from_peers=from_peers,
+        senders=senders or {},
     )
 
 
@@ -288,6 +291,36 @@ def test_bytes_that_peers_brought_are_told_apart_from_those_of_upstream(before: 
     (pull,) = node.due(1.0)
     assert pull.bytes_by_source == {"fill": 250, "flight": 100, "peer": 750}
     assert (pull.bytes, pull.source) == (1100, "peer")
+
+
+def test_the_nodes_that_gave_most_are_named() -> None:
+    node = Node()
+    node.pulls.fetched(fill(LAYER, 1000, 800, {"node-1": 600, "node-2": 200}))
+    node.pulls.fetched(fill(CONFIG, 100, 100, {"node-2": 100}))
+    for digest, size in ((LAYER, 1000), (CONFIG, 100)):
+        node.start(digest)
+        node.finish(digest, "blob", source="fill", size=size)
+    (pull,) = node.due(1.0)
+    assert pull.senders == {"node-1": 600, "node-2": 300}
+    assert sum(pull.senders.values()) == pull.bytes_by_source["peer"]
+
+
+def test_of_a_pull_from_disk_nobody_is_named_as_sender() -> None:
+    node = Node()
+    node.pulls.fetched(fill(LAYER, 1000, 800, {"node-1": 800}))
+    node.start(LAYER)
+    node.finish(LAYER, "blob", source="disk", size=1000)
+    assert node.due(1.0)[0].senders == {}
+
+
+def test_only_so_many_senders_are_named() -> None:
+    """A line of the log stays short in a cluster of thousands."""
+    node = Node()
+    node.pulls.fetched(fill(LAYER, 500, 500, {f"node-{each}": 2 * each for each in range(1, 21)}))
+    node.start(LAYER)
+    node.finish(LAYER, "blob", source="fill", size=500)
+    (pull,) = node.due(1.0)
+    assert list(pull.senders) == [f"node-{each}" for each in range(20, 12, -1)]
 
 
 def test_a_blob_that_was_fetched_again_from_upstream_is_no_longer_the_peers() -> None:

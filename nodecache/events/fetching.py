@@ -31,7 +31,8 @@ class FillStarted(Event):
 @attrs.frozen(kw_only=True)
 class FillFinished(Event):
     """``outcome`` is stored, kept (segments for peers), mismatch, failed, discarded (no room)
-    or stopped. ``fetched`` bytes came, ``from_peers`` of them from other nodes.
+    or stopped. ``fetched`` bytes came, ``from_peers`` of them from other nodes;
+    ``senders`` are those nodes that sent most, each with its bytes.
     """
 
     name: ClassVar[str] = "fill"
@@ -46,6 +47,7 @@ class FillFinished(Event):
     resumes: int
     reason: str = ""
     from_peers: int = 0
+    senders: dict[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

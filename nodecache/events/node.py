@@ -41,7 +41,8 @@ class PullFinished(Event):
     """The requests of one client for one image, taken together.
 
     ``bytes_by_source`` has the values of Source; ``peer`` are those bytes of a
-    fetch that other nodes brought. ``source`` is that of most bytes.
+    fetch that other nodes brought. ``source`` is that of most bytes. ``senders``
+    are those of these nodes that gave most, eight at most, each with its bytes.
     """
 
     name: ClassVar[str] = "pull"
@@ -57,6 +58,7 @@ class PullFinished(Event):
     seconds: float
     bytes_by_source: dict[str, int]
     source: str = "none"
+    senders: dict[str, int] = attrs.field(factory=dict)
     failed: int
     trace_id: str = ""
     span_id: str = ""

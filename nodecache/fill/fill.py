@@ -295,5 +295,6 @@ class Fill:
                 resumes=crew.resumes if crew is not None else 0,
                 reason=reason,
                 from_peers=crew.senders.bytes_of_peers if crew is not None else 0,
+                senders=self._flight.senders,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -17,6 +18,9 @@ from nodecache.inflight.reader import FlightReader
 from nodecache.inflight.waiters import Waiters
 from nodecache.reference import Digest, Repository
 from nodecache.seams import Readable
+
+#: Peers that are named as senders.
+MOST_SENDERS: Final = 32
 
 
 class Flight:
@@ -62,6 +66,11 @@ class Flight:
     def present(self) -> int:
         """Bytes on disk."""
         return self.progress.present.total()
+
+    @property
+    def senders(self) -> dict[str, int]:
+        """The peers that sent most, 32 at most, each with its bytes."""
+        return dict(self.by_peer.most_common(MOST_SENDERS))
 
     @property
     def readers(self) -> int:
