@@ -85,7 +85,7 @@ def read_document(text: str | None, name: str) -> Table:
     """The whole file as a table; an empty one when there is no file. Raises ConfigError."""
     try:
         values = tomllib.loads(text) if text is not None else {}
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # its own is one of the first, as is int's
         reason = " ".join(str(error).split())
         raise ConfigError(f"{name}: not valid TOML: {reason}") from None
     return Table(values, name)

@@ -13,7 +13,6 @@ What the releases make of it:
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ import attrs
 
 from nodecache.runtimes.hosts_toml import HostsFile, parse
 from nodecache.runtimes.names import ANY_REGISTRY, Unusable, Version
+from nodecache.runtimes.toml import read_toml
 
 #: What ``config_path`` is from 2.2 on where the file says nothing.
 DEFAULT_LIST: Final = "/etc/containerd/certs.d:/etc/docker/certs.d"
@@ -67,10 +67,7 @@ class CriConfig:
 
 def read_document(text: str) -> dict[str, Any]:
     """Raises Unusable."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Unusable(f"is no TOML: {error}") from None
+    return read_toml(text)
 
 
 def imports_of(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -88,6 +85,7 @@ def read(documents: Sequence[Mapping[str, Any]]) -> CriConfig:
     schema = version if isinstance(version, int) else 1
     plugins = _table(merged.get("plugins"))
     name = _PLUGINS.get(schema, _PLUGINS[3])
+    disabled = merged.get("disabled_plugins")
     plugin = _table(plugins.get(name))
     registry = _table(plugin.get("registry"))
     elsewhere = (one for one in _PLUGINS.values() if one != name)
@@ -96,7 +94,7 @@ def read(documents: Sequence[Mapping[str, Any]]) -> CriConfig:
         config_path=str(registry.get("config_path") or ""),
         mirrors=_mirrors(registry),
         local_pull=_local_pull(plugin, registry),
-        off=bool(set(_PLUGINS.values()) & set(map(str, merged.get("disabled_plugins", [])))),
+        off=bool(set(_PLUGINS.values()) & _texts(disabled)),
         misplaced=next((one for one in elsewhere if _has_path(plugins.get(one))), ""),
     )
 
@@ -119,6 +117,10 @@ def _local_pull(plugin: Mapping[str, Any], registry: Mapping[str, Any]) -> bool:
 
 def _table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _texts(value: Any) -> set[str]:
+    return set(map(str, value)) if isinstance(value, list) else set()
 
 
 def _has_path(plugin: Any) -> bool:

@@ -25,7 +25,7 @@ def parse(text: str) -> dict[str, Any]:
         return {}
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unusable(f"is no JSON: {error}") from None
     if not isinstance(document, dict):
         raise Unusable("holds no JSON object")

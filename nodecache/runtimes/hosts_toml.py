@@ -8,7 +8,6 @@ that ``dial_timeout`` is harmless where it does nothing.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ import attrs
 
 from nodecache.runtimes import block
 from nodecache.runtimes.names import ANY_REGISTRY, Unusable, Version, same_url, server_of
+from nodecache.runtimes.toml import read_toml
 
 #: Seconds of a connection to a mirror on the same node, as containerd reads them.
 DIAL_TIMEOUT: Final = "1s"
@@ -134,18 +134,18 @@ def _at_first_table(text: str) -> tuple[str, str]:
 
 def _parses(text: str) -> bool:
     try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        read_toml(text)
+    except Unusable:
         return False
     return True
 
 
 def _check(merged: str, others: str, mirror: str) -> None:
     """Refuse a merge that changes what the file says: there are ways to write one that we miss."""
-    theirs = tomllib.loads(others)
+    theirs = read_toml(others)
     try:
-        document = tomllib.loads(merged)
-    except tomllib.TOMLDecodeError:
+        document = read_toml(merged)
+    except Unusable:
         document = {}
     hosts, kept = document.pop("host", {}), theirs.pop("host", {})
     if "server" not in theirs:
@@ -157,10 +157,7 @@ def _check(merged: str, others: str, mirror: str) -> None:
 
 def parse(text: str) -> HostsFile:
     """Raises Unusable for what containerd would not read either."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Unusable(f"is no TOML: {error}") from None
+    document = read_toml(text)
     hosts = document.get("host", {})
     server = document.get("server")
     if not isinstance(hosts, dict) or not isinstance(server, str | None):

@@ -82,7 +82,7 @@ def _number(
         return default
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Unusable(f"{key} is {value!r}, which is no number") from None
 
 

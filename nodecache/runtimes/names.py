@@ -15,7 +15,7 @@ DOCKER_HUB_SERVER: Final = "https://registry-1.docker.io"
 #: containerd's folder for every registry that has none of its own.
 ANY_REGISTRY: Final = "_default"
 
-_VERSION = re.compile(r"(?<![\d.])v?(\d+)\.(\d+)(?:\.(\d+))?")
+_VERSION = re.compile(r"(?<![\d.])v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?")
 
 Version = tuple[int, int, int]
 

@@ -8,7 +8,6 @@ mirror.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ import attrs
 
 from nodecache.runtimes import block
 from nodecache.runtimes.names import Unusable, same_url
+from nodecache.runtimes.toml import read_toml
 
 #: Our file; only names that end in ``.conf`` are read.
 FILE_NAME: Final = "nodecache.conf"
@@ -37,12 +37,8 @@ class Registry:
 
 def parse(text: str) -> tuple[Registry, ...]:
     """The registries of a file. Raises Unusable."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Unusable(f"is no TOML: {error}") from None
-    tables = document.get("registry", [])
-    if not isinstance(tables, list):
+    tables = read_toml(text).get("registry", [])
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
         raise Unusable("has a 'registry' that is no list of tables")
     return tuple(_registry(table) for table in tables)
 
