@@ -56,13 +56,14 @@ from nodecache.reference.queries import parse_query
 from nodecache.segments import segment_count
 from nodecache.store.holds import named_digests
 from nodecache.store.journal import read_journal, segment_line, total_line
-from nodecache.store.tags import listing_from_bytes
+from nodecache.store.tags import StoredListing, listing_from_bytes, listing_to_bytes
 from nodecache.upstream.encoding import decoded
 from nodecache.upstream.extents import judge_extent
 from nodecache.upstream.fetched import judge_manifest
 from nodecache.upstream.rates import parse_rates, parse_retry_after
 from nodecache.upstream.redirects import next_url
 from tests.trust.frames_of import frames_of
+from tests.trust.fuzz_files import MORE
 
 HEX: Final = "a" * 64
 DIGEST: Final = Digest("sha256", HEX)
@@ -320,8 +321,27 @@ mirrors = ["https://mirror.gcr.io"]
 allow = ["library/*"]
 [limits]
 fills = 4
+header_bytes = "64KiB"
 [timeouts]
 answer = "5s"
+"""
+#: What the other has not.
+_MORE_TOML: Final = b"""listen = "localhost:5000"
+offline = true
+upstream = "docker.io=http://127.0.0.1:5000"
+peers = "10.0.0.1:5001"
+peer_listen = "[::]:5001"
+node_address = "10.0.0.1"
+node_id = "node-1"
+zone = "a"
+"""
+_TABLE_TOML: Final = b"""[upstreams."docker.io"]
+url = "https://registry-1.docker.io"
+proxy = "http://proxy.corp:3128"
+realm_hosts = ["auth.docker.io"]
+[upstreams."docker.io".account]
+file = "/etc/x"
+repositories = ["acme/tool"]
 """
 _HELLO: Final = (
     b'{"id": "node-1", "wire": "1", "release": "1.0", "zone": "a", "addresses": ["10.0.0.1:5001"],'
@@ -370,10 +390,29 @@ TARGETS: Final = tuple(
         ("resolv.conf", _resolv_conf, (_CONF, b"nameserver ::1\ndomain x.\noptions ndots:99\n")),
         ("DNS messages", _dns, (_ANSWER,)),
         ("peers setting", _peers_setting, (b"nodecache-peers:5001", b"10.0.0.1:5001,[::1]:5001")),
-        ("tag files", _tag_files, ()),
+        (
+            "tag files",
+            _tag_files,
+            (
+                TagEntry(str(DIGEST), "text/x", 5, 1e9).to_json(),
+                listing_to_bytes(StoredListing(b"{}", "text/x", None, 1e9, None)),
+            ),
+        ),
         ("journals", _journals, (total_line(9 * MIB) + segment_line(1, [5]),)),
         ("archives", _archives, (_archive(),)),
-        ("settings", _settings, (_TOML, b"[timeouts]\nanswer = 1e999\n")),
+        (
+            "settings",
+            _settings,
+            (
+                _TOML,
+                _MORE_TOML,
+                _TABLE_TOML,
+                b"[timeouts]\nanswer = 1e999\n",
+                b"a = " + b"9" * 5000,
+                b"a = " + b"[" * 5000,
+            ),
+        ),
+        *MORE,
     )
 )
 
