@@ -124,7 +124,7 @@ def test_the_length_is_found_however_it_is_written() -> None:
 def test_requests_are_counted_and_timed() -> None:
     """Headers may grow from one answer to the next."""
     with server(lambda number: whole(b"x" * 50).replace(b"OK", b"O" * number)) as url:
-        asked = ask(f"{url}/v2/", 3, 0.2, {"Accept": "x"})
+        asked = ask(f"{url}/v2/", 3, 1.0, {"Accept": "x"})
     assert len(asked.waits) > 3
     assert asked.rate == pytest.approx(len(asked.waits) / asked.seconds)
     figures = asked.figures("x")
@@ -151,7 +151,7 @@ def test_an_answer_that_differs_ends_the_asking(said: bytes, words: str) -> None
 def test_the_pinger_tells_what_each_answer_took() -> None:
     with server(lambda _: whole(b"{}")) as url:
         with pinging(*address(url)) as waits:
-            time.sleep(0.2)
+            assert waits == []
         assert waits
         assert all(wait > 0 for wait in waits)
 

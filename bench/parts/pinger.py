@@ -37,9 +37,11 @@ def run(host: str, port: int, path: str) -> None:
     print("ready", flush=True)
     waits: list[float] = []
     due = time.perf_counter()
-    while not select.select([sys.stdin], [], [], max(0.0, due - time.perf_counter()))[0]:
+    while True:
         waits.append(ping(line, request))
         due = max(due + EVERY, time.perf_counter())
+        if select.select([sys.stdin], [], [], max(0.0, due - time.perf_counter()))[0]:
+            break
     print(json.dumps(waits), flush=True)
 
 
