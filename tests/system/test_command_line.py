@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import stat
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +14,9 @@ import pytest
 from tests.system.conftest import Shop
 from tests.system.parts import screens
 from tests.system.parts.hub import Hub
+from tests.system.parts.processes import need_root
 from tests.system.parts.terminal import COLUMNS, LINES
-from tests.system.parts.town import Town, town_of
+from tests.system.parts.town import NODECACHE, Town, town_of
 
 #: Set, the screens of docs/command-line.md are written, not compared.
 WRITE = "WRITE_SCREENS"
@@ -173,6 +175,41 @@ def test_a_pin_outlives_a_kill_and_the_socket_is_the_nodes_alone(town: Town) -> 
     row = town.pipe("list", "redis").stdout.splitlines()[1]
     assert row.endswith("pinned")
     assert town.pipe("unpin", "redis:7").stdout.strip() == "redis:7: unpinned"
+
+
+#: A command as another user types it; what it imports may be in a folder that is root's alone.
+AS_NOBODY = """
+import importlib, os
+from nodecache.cli import main
+from nodecache.cli.commands import COMMANDS
+for entry in COMMANDS:
+    importlib.import_module(f"nodecache.cli.{entry.module}")
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+main(prog_name="nodecache")
+"""
+
+
+def test_another_user_may_look_and_change_nothing(town: Town) -> None:
+    need_root()
+    for words, code, problem in (
+        ("list", 0, ""),
+        ("purge redis --yes", 3, "control.sock may not be opened"),
+        ("export redis:7 -o -", 3, "no pipe can be made in"),
+    ):
+        said = subprocess.run(
+            [NODECACHE[0], "-c", AS_NOBODY, *words.split()],
+            env={**os.environ, **town.env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert said.returncode == code, said
+        assert problem in said.stderr
+        assert code == 0 or "the user that runs the node" in said.stderr
+    assert "redis:7" in town.names()
 
 
 def test_with_the_node_down_the_next_step_is_named(the_town: Town) -> None:
