@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import pathlib
+import resource
 import signal
 import stat
 import subprocess
@@ -166,6 +167,12 @@ class TestFilesOfSecrets:
 # The process.
 
 
+def _with_cores() -> None:
+    """As much of a core as may be, as some service managers allow."""
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
 class Served:
     """A node as `nodecache serve` runs it, started with the most open umask there is."""
 
@@ -188,7 +195,9 @@ class Served:
         words += ["--peer-secret-file", str(secret), "--min-free", "0", "--log-format", "json"]
         self.said = folder / "said"
         with self.said.open("wb") as said:
-            self.process = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=said, umask=0)
+            self.process = subprocess.Popen(
+                words, cwd=ROOT, stdout=said, stderr=said, umask=0, preexec_fn=_with_cores
+            )
 
     def ready(self) -> None:
         give_up = time.monotonic() + 60
@@ -240,6 +249,11 @@ class TestProcess:
         assert '"event": "upstream_failed"' in said
         for secret in (PEERS, PASSWORD, PROXY):
             assert secret not in said
+
+    def test_it_leaves_no_core_with_the_secrets_of_its_memory(self, served: Served) -> None:
+        limits = pathlib.Path(f"/proc/{served.process.pid}/limits").read_text()
+        [core] = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+        assert core.split()[4] == "0"
 
     def test_it_has_no_child_and_hands_no_descriptor_on(self, served: Served) -> None:
         folder = pathlib.Path(f"/proc/{served.process.pid}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 import time
@@ -163,6 +164,8 @@ def run(
     ``read_again`` reads the settings anew (SIGHUP); events go to ``stream``.
     """
     prepare()
+    # A core dump would hold the secrets that are in memory.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     # Twisted's own is the wall clock: one that is set back would stop every timer
     # for as long, and one that jumps ahead would time out all that is under way.
     installed.seconds = time.monotonic  # type: ignore[method-assign]  # on purpose
