@@ -179,11 +179,13 @@ def test_a_pin_outlives_a_kill_and_the_socket_is_the_nodes_alone(town: Town) -> 
 
 #: A command as another user types it; what it imports may be in a folder that is root's alone.
 AS_NOBODY = """
-import importlib, os
+import encodings.idna, importlib, os
+from rich.cells import cell_len
 from nodecache.cli import main
 from nodecache.cli.commands import COMMANDS
 for entry in COMMANDS:
     importlib.import_module(f"nodecache.cli.{entry.module}")
+cell_len("\u540d")
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
