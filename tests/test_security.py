@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import pathlib
 import resource
@@ -167,10 +168,15 @@ class TestFilesOfSecrets:
 # The process.
 
 
-def _with_cores() -> None:
-    """As much of a core as may be, as some service managers allow."""
-    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+@contextlib.contextmanager
+def with_cores() -> Iterator[None]:
+    """What is started may leave a core as large as may be, as some service managers allow."""
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
 class Served:
@@ -194,10 +200,8 @@ class Served:
         words += ["--peers", f"127.0.0.1:{peers}", "--peer-listen", f"127.0.0.1:{peers}"]
         words += ["--peer-secret-file", str(secret), "--min-free", "0", "--log-format", "json"]
         self.said = folder / "said"
-        with self.said.open("wb") as said:
-            self.process = subprocess.Popen(
-                words, cwd=ROOT, stdout=said, stderr=said, umask=0, preexec_fn=_with_cores
-            )
+        with self.said.open("wb") as said, with_cores():
+            self.process = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=said, umask=0)
 
     def ready(self) -> None:
         give_up = time.monotonic() + 60
