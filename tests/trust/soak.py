@@ -248,7 +248,9 @@ class Soak:
         seconds = self.now()
         for member in self.land.members:
             if not member.alive:
-                self.tally.wrong(f"{member.id} does not run any more")
+                process = member.node.process
+                ended = f"ended with {process.process.returncode}: {process.tail(5)[-2000:]}"
+                self.tally.wrong(f"{member.id} does not run any more, {ended}")
                 continue
             self._accounts_are_right(member)
             self._count_evictions(member)
