@@ -22,6 +22,7 @@ import attrs
 
 from bench.simulation.plot import svg
 from bench.simulation.run import Figures, run
+from bench.simulation.tags import Wave, wave
 from bench.simulation.views import ANSWER, spread
 from bench.simulation.world import Setting
 
@@ -64,6 +65,22 @@ def simulate(sizes: list[int], seed: int, scene: str, begin: float = 0.0) -> lis
     return runs
 
 
+def print_tags(sizes: list[int]) -> None:
+    """What a tag and its manifest cost upstream, and the node that is asked most."""
+    print("\na tag and its manifest, all begin at once, upstream answers after 0.2 s and 1 s")
+    print(
+        f"{'nodes':>6} {'upstream':>8} {'heads':>6} {'gets':>5} {'questions':>9} "
+        f"{'asked most':>10} {'at once':>8} {'last':>8}"
+    )
+    for nodes in sizes:
+        for seconds in (0.2, 1.0):
+            each = wave(Wave(nodes, upstream=seconds))
+            print(
+                f"{each.nodes:>6} {seconds:>6} s {each.heads:>6} {each.gets:>5} "
+                f"{each.questions:>9.2f} {each.asked:>10} {each.at_once:>8} {each.last:>6.2f} s"
+            )
+
+
 def print_views(nodes: int, seed: int) -> None:
     """What nodes know of each other where one answer of DNS does not hold them all."""
     answer = ANSWER if nodes > ANSWER else nodes * 4 // 5
@@ -93,6 +110,7 @@ def main() -> None:
     ]
     if options.plot:
         options.plot.write_text(svg(runs[0]), encoding="utf-8")
+    print_tags(sizes)
     print_views(sizes[-1], options.seed)
 
 

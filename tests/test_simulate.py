@@ -9,14 +9,15 @@ import attrs
 import pytest
 
 from bench.simulate import setting
-from bench.simulation import node
+from bench.simulation import node, tags
 from bench.simulation.events import Events, Link
 from bench.simulation.plot import svg
 from bench.simulation.run import Figures, bound, run
 from bench.simulation.views import _score, spread
 from bench.simulation.world import Setting
-from nodecache.limits import MIB
+from nodecache.limits import MIB, Limits
 from nodecache.rendezvous import Roster, hash64
+from nodecache.sourcing import search
 
 
 @functools.cache
@@ -78,6 +79,27 @@ def test_without_deputies_they_would_take_the_owners_for_dead_and_go_upstream(
     """So the test before would fail without them."""
     monkeypatch.setattr(node, "deputy_of", lambda *_: None)
     assert crowd().copies > 5.0
+
+
+@pytest.mark.parametrize("nodes", [8, 512, 5000])
+def test_a_tag_costs_one_head_and_one_get_however_many_ask_at_once(nodes: int) -> None:
+    counted = tags.wave(tags.Wave(nodes))
+    assert (counted.heads, counted.gets) == (1, 1)
+    assert counted.at_once < min(nodes, Limits().peer_clients)
+    assert counted.last < 1.0
+
+
+def test_without_deputies_most_would_ask_upstream_what_the_tag_means(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tags, "deputy_of", lambda *_: None)
+    assert tags.wave(tags.Wave(5000)).heads > 1000
+
+
+def test_who_may_wait_for_the_first_bytes_asks_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = herd("calm").requests
+    monkeypatch.setattr(search, "_WAIT", 0.0)
+    assert herd.__wrapped__("calm").requests > 1.5 * before
 
 
 @pytest.mark.parametrize("scene", ["calm", "slow"])
