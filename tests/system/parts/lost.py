@@ -137,8 +137,10 @@ class Lost:
         child.ready(lambda: "listening" in child.out.read_text())
 
     def kill_peer(self) -> None:
+        """Until the node has found out."""
         assert self.peer is not None
         self.peer.stop()
+        self.knows(0)
 
     @property
     def digest(self) -> str:
