@@ -99,6 +99,21 @@ class PullTests(MovingCase):
             self.assertIn(words, ran.err)
         self.assertTrue(ran.out.startswith("good  "))
 
+    async def test_what_helps_is_said_once_of_many_that_fail_in_the_same_way(self) -> None:
+        await self.start()
+        ran = await self.run_("pull", *(f"nosuch:{number}" for number in range(50)))
+        self.assertEqual(ran.code, 1)
+        self.assertEqual(ran.err.count("answered 404"), 50)
+        self.assertEqual(ran.err.count("Is the name right?"), 1)
+
+    async def test_an_order_that_is_too_long_is_not_given(self) -> None:
+        await self.start()
+        names = "\n".join(f"ghcr.io/a-long-name/image-{number}" for number in range(40_000))
+        ran = await self.run_("pull", "-", stdin=names.encode())
+        self.assertEqual(ran.code, 1)
+        self.assertIn("and a node takes 1048576", ran.err)
+        self.assertIn("Name fewer images", ran.err)
+
     async def test_what_does_not_fit_is_refused_with_sizes_before_a_layer_is_fetched(self) -> None:
         big = Pattern(30 << 20, bytes(65536))
         self.hub.add_image("library/big", "1", [big])

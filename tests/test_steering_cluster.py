@@ -119,7 +119,7 @@ class StatusOfAll(ClusterCase):
         assert second.node is not None
         assert second.node._neighbours is not None
         await second.node._listeners["peer_listen"].close()
-        second.node._neighbours.site.abort_all()
+        second.node._neighbours.site.abort_all()  # type: ignore[union-attr]
         await say(first, "status", "--cluster")  # which finds it gone
         await self.hub.stop()
         assert (await first.manifest(NGINX, "1")).status >= 500

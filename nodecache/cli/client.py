@@ -25,6 +25,8 @@ from nodecache.cli.problems import CommandError
 ANSWER: Final = 15.0
 SILENCE: Final = 30.0
 
+#: Bytes of the longest order: some ten thousand names.
+MOST: Final = 1024 * 1024
 #: Bytes of the longest line of an answer.
 LINE: Final = 16 * 1024 * 1024
 
@@ -131,6 +133,11 @@ class Control:
 
     def _ask(self, connection: _OverUnix, verb: str, document: Mapping[str, Any]) -> None:
         body = json.dumps(document).encode()
+        if len(body) > MOST:
+            raise CommandError(
+                f"the order has {len(body)} bytes, and a node takes {MOST}",
+                "Name fewer images at a time, or mean them by a pattern.",
+            )
         headers = {"Content-Type": "application/json"}
         try:
             connection.request("POST", f"/control/v1/{quote(verb)}", body, headers)

@@ -118,6 +118,7 @@ class Bars(Shown):
         self._layers: dict[str, TaskID] = {}
         self._present: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
+        self._last_step = ""
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -186,6 +187,11 @@ class Bars(Shown):
             click.echo(line)
 
     def _fail(self, problem: str, next_step: str) -> None:
+        # Of many that fail in the same way, the first says what helps.
+        if next_step == self._last_step:
+            next_step = ""
+        else:
+            self._last_step = next_step
         if not self._on_terminal:
             CommandError(problem, next_step).show()
             return
