@@ -9,9 +9,11 @@ all three. What a blob's body is made of is in ``frames``, who may ask in
 ``signing``, single values in ``fields``. Nothing here does input or output.
 
 **Requests.** ``GET`` and ``HEAD /peer/v1/blob?ns=&name=&digest=&mode=&left=``
-(and ``&size=``, ``&verified=1``) with a closed ``Range`` within one segment;
-``GET /peer/v1/manifest?ns=&name=&ref=&mode=&left=``, ``HEAD`` for what a tag
-means; ``POST /peer/v1/hello``, ``suspect`` and ``warm`` with JSON; ``GET
+(and ``&size=``, ``&verified=1``, ``&owner=1``, ``&wait=``) with a closed
+``Range`` within one segment; ``GET
+/peer/v1/manifest?ns=&name=&ref=&mode=&left=`` (and ``&youth=``, ``&owner=1``),
+``HEAD`` for what a tag means; what else stands in a query is left alone, so
+that releases may differ in it. ``POST /peer/v1/hello``, ``suspect`` and ``warm`` with JSON; ``GET
 /peer/v1/status``. A HEAD of a blob begins nothing. All times are milliseconds.
 Each request says who asks (``Nodecache-Peer``), whom (``Nodecache-To``: a node
 id, or the address where the id is not known yet), in which version

@@ -20,7 +20,9 @@ to fetch acts as owner, and so does this node, while a peer waits for it
 (``duties``): it asks others only for what they have, and then upstream. So no
 question is passed on. Two nodes with different views may still each take the
 other for the owner; a node refuses a segment to whom it waits for (``Asking``),
-and both look elsewhere. Upstream always has 4 of the 10 seconds of an answer:
+and both look elsewhere. Where each takes itself for the owner, one waits until
+the other has it (``Duties.brings``). Who is no owner may be kept waiting for a
+moment by a node that is just getting it. Upstream always has 4 of the 10 seconds of an answer:
 what peers can cost is bounded, whatever they do.
 
 *Upstream* (``upstream_leg``) has so many places for the node, and for a fill

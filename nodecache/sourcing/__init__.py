@@ -21,6 +21,10 @@ have it: nobody forwards, so no question can go in a circle.
 are both answers of a living peer: we wait as long as it says, follow its
 referrals, and come back to it.
 
+**Not yet.** A peer that is getting it gives what it has a block of, and nothing
+before. It may keep us waiting for that block (``Ask.wait``); when it has not
+come by then, it names nobody, and the next one is asked later each time.
+
 **It ends.** What counts is bounded: seconds of silence, seconds without hope,
 seconds at all, referrals in a row, questions at all. A peer that failed is not
 asked again in the same search. Past any bound comes upstream.
