@@ -28,8 +28,9 @@ test: $(VENV)/dev.stamp system-parts
 	$(BIN)/python -m pytest tests/system $(ARGS) || $(NONE_CHOSEN) || failed=1; \
 	exit $$failed
 
-# Every fault on every leg in every state, hundreds of crashes, and the parsers under a fuzzer:
-# an hour or two, and docs/reliability.md (ARGS="--rounds 50 --fuzz-seconds 10").
+# Every fault on every leg in every state, hundreds of crashes, every abuse of every port, and
+# the parsers under a fuzzer: an hour or two, and docs/reliability.md
+# (ARGS="--rounds 50 --fuzz-seconds 10").
 trust: $(VENV)/dev.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[trust]' || \
 		echo "atheris can not be installed here; the fuzzing by coverage is left out"

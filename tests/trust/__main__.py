@@ -20,7 +20,10 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
+from twisted.internet.threads import deferToThread
 
+from tests.trust.abuse_crowd import crowds
+from tests.trust.abuse_run import abuse
 from tests.trust.cells import Cell, sensible
 from tests.trust.crash import crash_rounds
 from tests.trust.fuzz import TARGETS
@@ -86,7 +89,7 @@ def fuzz(seconds: int, seed: int) -> list[dict[str, Any]]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=20261126)
-    parser.add_argument("--parts", default="matrix,crash,fuzz", help="which of them are run")
+    parser.add_argument("--parts", default="matrix,crash,abuse,fuzz", help="which of them are run")
     parser.add_argument("--cells", default="", help="of the matrix only those with this in a name")
     parser.add_argument("--share", default="0/1", help="of the matrix only the N-th of M parts")
     parser.add_argument("--rounds", type=int, default=500, help="of crashes")
@@ -121,6 +124,10 @@ async def _run(reactor: Any, asked: argparse.Namespace) -> None:
         )
         print(tally)
         put("crash", attrs.asdict(tally))
+    if "abuse" in asked.parts:
+        found = attrs.asdict(await abuse(reactor))
+        crowd = await deferToThread(crowds)
+        put("abuse", {**found, "crowds": [attrs.asdict(each) for each in crowd]})
     if "fuzz" in asked.parts:
         put("fuzz", fuzz(asked.fuzz_seconds, asked.seed))
 
@@ -136,7 +143,7 @@ def main() -> None:
         except SystemExit as ended:
             if ended.code:
                 raise
-    everything = set(asked.parts.split(",")) >= {"matrix", "crash", "fuzz"}
+    everything = set(asked.parts.split(",")) >= {"matrix", "crash", "abuse", "fuzz"}
     if asked.only_report or (everything and not asked.cells and asked.share == "0/1"):
         sys.exit(write(asked.folder, ROOT / "docs" / "reliability.md"))
 

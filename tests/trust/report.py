@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from tests.trust import abuse_report
 from tests.trust.cells import NEVER_STALE, ONE_OF_MANY, Cell, cells
 from tests.trust.faults import CUTS
 from tests.trust.shapes import BLOBS, Expect, Leg, State
@@ -47,14 +48,36 @@ def write(folder: pathlib.Path, path: pathlib.Path) -> int:
     parts = {one.stem: json.loads(one.read_text()) for one in sorted(folder.glob("*.json"))}
     shares = [part for name, part in parts.items() if name.startswith("matrix")]
     found = {each["name"]: each for part in shares for each in part["found"]}
-    text = [HEAD, *_matrix(found, shares), *_crash(parts.get("crash")), *_fuzz(parts.get("fuzz"))]
-    text += ["", *marked(path)]
+    sections: dict[str, Iterable[str] | None] = {
+        "The matrix": _matrix(found, shares) if shares else None,
+        "Crashes": _crash(parts["crash"]) if "crash" in parts else None,
+        ABUSE: abuse_report.lines(parts["abuse"]) if "abuse" in parts else None,
+        "Parsers": _fuzz(parts["fuzz"]) if _fuzzed(parts.get("fuzz")) else None,
+    }
+    text = [HEAD]
+    for name, lines in sections.items():
+        # What was not run this time stays as it was.
+        made = section(path, name) if lines is None else "\n".join(lines)
+        text.append((made or f"## {name}\n\nNot run.").rstrip() + "\n")
+    text += marked(path)
     path.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
     failed = [name for name, each in found.items() if each["problems"]]
     failed += parts.get("crash", {}).get("found", {}).get("problems", [])
+    failed += abuse_report.problems_of(parts.get("abuse"))
     failed += [each["target"] for each in _fuzzed(parts.get("fuzz")) if each["exit"]]
     print(f"{path}: {len(found)} cells; failed: {failed or 'none'}")
     return 1 if failed else 0
+
+
+ABUSE: Final = "Hostile clients and peers"
+
+
+def section(path: pathlib.Path, name: str) -> str:
+    """What the document has of it now; empty where there is nothing."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    _, heading, rest = text.partition(f"## {name}\n")
+    end = re.search(r"^(## |<!-- begin )", rest, re.MULTILINE)
+    return heading + (rest[: end.start()] if end else rest)
 
 
 #: A part of the document that another measurement writes, and this one leaves as it is.
@@ -128,21 +151,22 @@ def _shown(row: list[Cell], found: Mapping[str, Any], reasons: list[str]) -> str
 
 def _crash(part: Any) -> Iterable[str]:
     yield "## Crashes\n"
-    if part is None:
-        yield "Not run.\n"
-        return
     tally = part["found"]
     yield (
         f"{part['date']}, seed {part['seed']}: {tally['rounds']} rounds on one data folder. In each"
         f" a real process was killed (`SIGKILL`) at a random moment, under pulls with a cap so"
-        f" small that it evicts and tags that move, or within the fill of a large blob; and of the"
-        f" files written within the last second some were then cut short or blanked"
-        f" ({tally['damaged']} in all). After each start every blob on disk was asked for, without"
-        f" upstream, and then some with it.\n"
+        f" small that it evicts, tags that move, and orders over the control socket (imports,"
+        f" purges, pins), or within the fill of a large blob; and of the files written within the"
+        f" last second some were then cut short or blanked ({tally['damaged']} in all). After each"
+        f" start every blob on disk was asked for, without upstream, and then some with it.\n"
     )
     yield "| | |\n|---|---|"
     yield f"| requests; whole bodies, each compared | {tally['requests']}; {tally['whole']} |"
     yield f"| damaged copies that the node found and dropped | {tally['corrupt_found']} |"
+    orders = tally["orders"]
+    done = ", ".join(f"{count} {verb}" for verb, count in sorted(orders["done"].items()))
+    yield f"| orders carried out; cut by a kill | {done}; {orders['cut']} |"
+    yield f"| imports that were done before a kill, and whole after it | {orders['kept']} |"
     fills = tally["fills_cut"]
     yield f"| evictions, and fills under way, at the kills | {tally['evicted']}; {fills} |"
     yield (
@@ -152,6 +176,10 @@ def _crash(part: Any) -> Iterable[str]:
     yield (
         f"| longest look through the folder at a start; until it answered, interpreter included |"
         f" {tally['slowest_scan']:.2f} s; {tally['slowest_start']:.1f} s (on a busy machine) |"
+    )
+    yield (
+        f"| most that a start read before it answered, of how many files; each byte at most once |"
+        f" {tally['most_read'] / 2**20:.1f} MiB, {tally['most_files']} |"
     )
     yield f"| rounds with a wrong byte, wrong accounts, or a defect | {len(tally['problems'])} |\n"
     yield from (f"- {problem}" for problem in tally["problems"])
@@ -163,9 +191,6 @@ def _fuzzed(part: Any) -> list[Any]:
 
 def _fuzz(part: Any) -> Iterable[str]:
     yield "## Parsers\n"
-    if not _fuzzed(part):
-        yield "Not run."
-        return
     runs = sum(each["runs"] for each in part["found"])
     yield (
         f"{part['date']}, seed {part['seed']}: {runs:,} runs under atheris, driven by coverage."
