@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -13,9 +14,11 @@ from click.testing import CliRunner
 from rich.table import Table
 
 from nodecache.cli import group, main
+from nodecache.cli.client import Admin
 from nodecache.cli.commands import COMMANDS, TOGETHER, Entry, named
 from nodecache.cli.console import ago, bar, percent, print_table, size, table
 from nodecache.cli.group import load
+from nodecache.cli.problems import CommandError
 from nodecache.cli.target import target_of
 from tests.system.parts.screens import documented
 
@@ -164,6 +167,17 @@ def test_the_socket_is_in_the_data_folder_of_option_variable_or_file(
     assert target_of(None, None, None, environ).control.path == "/env/control.sock"
     assert target_of(None, None, str(file), {}).control.path == "/file/control.sock"
     assert target_of(None, None, str(file), {}).admin_url == "http://localhost:9"
+
+
+def test_a_node_that_stands_still_is_not_said_to_be_down() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(CommandError) as raised:
+            Admin(url, timeout=0.1).get("/api/v1/status")
+    error = raised.value
+    assert error.exit_code == 3
+    assert error.problem == f"the node on {url} does not answer (for 0 s)"
+    assert error.next_step.startswith("It may be stopped or overloaded")
 
 
 @pytest.mark.parametrize(

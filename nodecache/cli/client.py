@@ -34,6 +34,7 @@ LINE: Final = 16 * 1024 * 1024
 SOCKET_PATH: Final = 107
 
 _START: Final = "Start it with 'nodecache serve'"
+_STANDS: Final = "It may be stopped or overloaded, or its disk may hang: look at its log."
 _RELEASE: Final = "Is it of the same release as this command?"
 _GONE: Final = (
     "the node went away before it was done",
@@ -79,6 +80,9 @@ class Admin:
                 connection.request("GET", parts.path + path, headers={"Accept": "application/json"})
                 answer = connection.getresponse()
                 return answer.status, answer.read()
+            except TimeoutError:
+                problem = f"the node on {self.url} does not answer (for {self._timeout:.0f} s)"
+                raise CommandError(problem, _STANDS, EXIT_UNREACHABLE) from None
             except (OSError, http.client.HTTPException) as error:
                 raise CommandError(
                     f"no node answers on {self.url} ({_reason(error)})",
@@ -161,7 +165,7 @@ class Control:
                     return
         except TimeoutError:
             problem = f"the node says nothing any more (for {self._silence:.0f} s)"
-            next_step = "It may be stopped, or its disk may hang: see 'nodecache status'."
+            next_step = _STANDS
         except (OSError, http.client.HTTPException):
             pass
         raise CommandError(problem, next_step, EXIT_UNREACHABLE)
