@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.protocols.policies import WrappingFactory
 
 from nodecache.failures import ConfigError, UpstreamFailure, UpstreamKind
 from nodecache.limits import Timeouts
 from nodecache.reference import Digest
+from nodecache.upstream.head import Head
 from tests.fakes_ca import DAY, FakeAuthority
-from tests.fakes_http import answer
-from tests.fakes_hub import FakeHub
+from tests.fakes_http import answer, cut
+from tests.fakes_hub import FakeHub, sha256
 from tests.fakes_proxy import FakeProxy
 from tests.upstream_kit import APP, LATEST, LAYER, UpstreamCase, read, soon
 
@@ -53,6 +57,52 @@ class TlsTests(UpstreamCase):
         digest = Digest.parse(self.hub.add_pattern(APP, 1_000_000))
         body = await upstream.blob_source(APP, digest).fetch(None, soon())
         self.assertEqual(len(await read(body)), 1_000_000)
+
+    async def test_records_are_handed_on_by_the_read(self) -> None:
+        """A record has at most 16 KiB; a body that comes in those is read in bigger pieces."""
+        upstream = self.upstream(ca_file=self.ca_file(self.authority))
+        digest = Digest.parse(self.hub.add_pattern(APP, 4_000_000))
+        sizes = []
+        hand_on = Head._hand_on
+
+        def counted(head: Head, data: bytes) -> None:
+            sizes.append(len(data))
+            hand_on(head, data)
+
+        with patch.object(Head, "_hand_on", counted):
+            body = await upstream.blob_source(APP, digest).fetch(None, soon())
+            received = await read(body)
+        self.assertEqual(sha256(received), str(digest))
+        self.assertGreaterEqual(sum(sizes), 4_000_000)
+        self.assertGreater(max(sizes), 32 * 1024)
+
+    async def test_what_came_before_a_broken_connection_is_handed_on(self) -> None:
+        upstream = self.upstream(ca_file=self.ca_file(self.authority))
+        digest = Digest.parse(self.hub.add_pattern(APP, 1_000_000))
+        self.hub.cdn.fault(cut(300_000), times=1)
+        body = await upstream.blob_source(APP, digest).fetch(None, soon())
+        received = bytearray()
+        with self.assertRaises(UpstreamFailure):
+            await body.deliver(received.extend)
+        self.assertEqual(len(received), 300_000)
+
+    def test_what_is_gathered_is_handed_on_also_when_the_reading_fails(self) -> None:
+        pieces: list[bytes] = []
+
+        class Above(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                pieces.append(data)
+
+        head = Head(WrappingFactory(Factory()), Above())
+        head.dataReceived(b"a")
+        with contextlib.suppress(ValueError), head.gathering():
+            head.dataReceived(b"b")
+            head.dataReceived(b"c")
+            raise ValueError
+        with head.gathering():
+            pass
+        head.dataReceived(b"d")
+        self.assertEqual(pieces, [b"a", b"bc", b"d"])
 
     async def test_the_systems_roots_stay_trusted_beside_it(self) -> None:
         system = FakeAuthority("the system's")

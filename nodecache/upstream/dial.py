@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -16,6 +16,7 @@ from zope.interface import implementer
 from nodecache.limits import KIB
 from nodecache.upstream.guard import AddressRefused, Guard, GuardedReactor
 from nodecache.upstream.proxy import Proxies, Proxy
+from nodecache.upstream.records import Secured
 from nodecache.upstream.trust import Trust
 from nodecache.upstream.tunnel import Tunnel
 from nodecache.upstream.urls import origin_of, port_of
@@ -98,7 +99,7 @@ class Dial:
     ) -> IStreamClientEndpoint:
         if scheme != "https":
             return endpoint
-        return wrapClientTLS(self._trust.for_host(host), endpoint)
+        return Secured(self._trust.for_host(host), endpoint)
 
 
 @implementer(IStreamClientEndpoint)

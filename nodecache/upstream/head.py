@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -26,6 +28,7 @@ class Head(ProtocolWrapper):
         self.bytes = 0
         self.endless = False
         self._reading = False
+        self._gathered: list[bytes] | None = None
 
     def write(self, data: bytes) -> None:
         self._begin()
@@ -46,7 +49,25 @@ class Head(ProtocolWrapper):
         """The head is in."""
         self._reading = False
 
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """What comes within is handed on as one piece, at its end."""
+        pieces: list[bytes] = []
+        self._gathered = pieces
+        try:
+            yield
+        finally:
+            self._gathered = None
+            if pieces:
+                self._hand_on(b"".join(pieces))
+
     def dataReceived(self, data: bytes) -> None:
+        if self._gathered is None:
+            self._hand_on(data)
+        else:
+            self._gathered.append(data)
+
+    def _hand_on(self, data: bytes) -> None:
         if self._reading and self.bytes > MOST_HEAD:
             self.endless = True
             self._wire.abortConnection()
