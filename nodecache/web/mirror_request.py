@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class MirrorRequest(GuardedRequest):
     """``where`` and ``query`` are what was asked; ``exchange`` is what will be told of it."""
 
-    channel: MirrorChannel | None  # type: ignore[assignment]
+    channel: MirrorChannel | None
     site: MirrorSite
     where: RegistryPath
     query: Query
