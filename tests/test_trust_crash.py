@@ -13,7 +13,7 @@ from tests.trust.crash import Tally, crash_rounds
 pytestmark = pytest.mark.timeout(300)
 
 SEED = 9
-ROUNDS = 10
+ROUNDS = 7
 
 
 class Crashes(TestCase):
