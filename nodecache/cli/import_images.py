@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from nodecache.cli.commands import EXIT_FAILED
 from nodecache.cli.console import json_option, print_json, progress, size, to_stderr
+from nodecache.cli.list_images import short
 from nodecache.cli.problems import CommandError
 from nodecache.cli.target import Target, node_options
 from nodecache.cli.transfer import Feeding, copy, pipe_to
@@ -58,8 +59,9 @@ def import_images(
 
 def _print(images: list[dict[str, Any]]) -> None:
     for image in images:
+        digest = short(image["digest"]) if sys.stdout.isatty() else image["digest"]
         for name in image["names"]:
-            click.echo(f"Imported {name}  {size(image['bytes'])}  {image['digest']}")
+            click.echo(f"Imported {name}  {size(image['bytes'])}  {digest}")
         if image["left_out"]:
             platforms = ", ".join(image["left_out"])
             to_stderr().print(f"  The archive lacks {platforms}: those can not be pulled here.")

@@ -51,6 +51,8 @@ SCENES = (
     ("level", ("log-level",)),
     ("config", ("config", "--data-dir", "/var/lib/nodecache", "--max-size", "40GiB")),
     ("bench", ("bench",)),
+    ("export", ("export", "redis:7", "-o", "redis.tar")),
+    ("import", ("import", "redis.tar", "--name", "acme/carried:1")),
     ("wrong", ("show", "ngnix:1.27")),
 )
 
@@ -65,6 +67,7 @@ def test_every_screen_fits_and_is_as_the_document_shows_it(town: Town) -> None:
         assert code in {"wrong": (1,), "bench": (0, 1)}.get(name, (0,)), shown
         assert max(map(len, shown.splitlines())) <= COLUMNS, shown
         seen[name] = f"$ nodecache {' '.join(_quoted(word) for word in arguments)}\n{shown}"
+    assert town.pipe("purge", "acme/carried", "--pinned", "--yes").returncode == 0
     assert len(seen["help"].splitlines()) <= LINES
     if os.environ.get(WRITE):
         screens.write(seen)

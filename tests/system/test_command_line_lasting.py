@@ -99,8 +99,6 @@ TERMINAL = {
     "node-config": ("node-config containerd", "hosts.toml"),
     "completion": ("completion fish", "complete --no-files --command nodecache"),
     "doctor": ("doctor --runtime podman --mirror http://127.0.0.1:9", "PROBLEM"),
-    "export": ("export redis:7 -o FOLDER/redis.tar", "Exported redis:7 to"),
-    "import": ("import FOLDER/redis.tar", "Imported redis:7  90"),
 }
 
 
@@ -116,7 +114,7 @@ def test_what_is_in_no_document_fits_a_terminal_too(harbour: Harbour) -> None:
             code = terminal.end()
         assert code == (1 if name == "doctor" else 0), terminal.screen
         assert seen in terminal.screen, terminal.screen
-        if name in ("doctor", "export"):
+        if name == "doctor":
             assert max(map(len, terminal.screen.splitlines())) <= COLUMNS, terminal.screen
 
 

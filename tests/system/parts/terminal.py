@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import pathlib
 import pty
 import re
 import select
@@ -65,7 +66,9 @@ def _take_terminal() -> None:
 class Terminal:
     """A command that runs in a terminal of its own, as a person starts it there."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: pathlib.Path | None = None
+    ) -> None:
         self._main, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self.process = subprocess.Popen(
@@ -74,6 +77,7 @@ class Terminal:
             stdout=inner,
             stderr=inner,
             env={**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1", **env},
+            cwd=cwd,
             start_new_session=True,
             # So that Ctrl-C there is a signal to it.
             preexec_fn=_take_terminal,  # noqa: PLW1509 -- the tests have no threads then

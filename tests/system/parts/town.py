@@ -41,7 +41,7 @@ class Town:
         }
 
     def terminal(self, *arguments: str) -> Terminal:
-        return Terminal([*NODECACHE, *arguments], self.env)
+        return Terminal([*NODECACHE, *arguments], self.env, self.node.folder)
 
     def pipe(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
