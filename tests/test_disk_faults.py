@@ -34,7 +34,7 @@ from tests.store_case import digest_of, some_bytes, write_segment
 
 CODES: Final = (errno.EIO, errno.ENOSPC, errno.EROFS, errno.EMFILE, SHORT)
 #: Of the cells of each scenario and mode, one in so many is run; all of them by ``make trust``.
-SHARE: Final = int(os.environ.get("NODECACHE_DISK_FAULTS_SHARE", "12"))
+SHARE: Final = int(os.environ.get("NODECACHE_DISK_FAULTS_SHARE", "30"))
 SEED: Final = int(os.environ.get("NODECACHE_DISK_FAULTS_SEED", "20261126"))
 
 LAYER = some_bytes(SEGMENT + 3 * M, 1)

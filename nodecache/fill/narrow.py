@@ -56,6 +56,8 @@ class Narrow:
         self._look: IDelayedCall | None = None
         self._closed = False
         writer.gate = self.may_write
+        # What is given back in steps of this size must take the next piece.
+        writer.most = min(writer.most, _ALIGNED)
         flight.narrow(self.moved)
 
     def may_write(self, stop: int) -> bool:

@@ -66,6 +66,8 @@ class Writer:
     ) -> None:
         self.total: int | None = flight.total
         self.gate: Gate = lambda _: True
+        #: Bytes of the biggest job.
+        self.most = limits.job_bytes
         self._flight = flight
         self._assembly = assembly
         self._pool = pool
@@ -178,7 +180,7 @@ class Writer:
 
     def _take(self, front: int) -> Piece | None:
         wanted = 1 if self._due or self._ending else self._wanted
-        piece = self._queue.take(front, wanted, self._limits.job_bytes)
+        piece = self._queue.take(front, wanted, self.most)
         if piece is not None and not self.gate(piece.span.stop):
             self._queue.put_back(piece)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 from twisted.internet.interfaces import IDelayedCall
@@ -42,7 +43,8 @@ class Life:
 
     async def _beaten(self) -> None:
         try:
-            await self._ground.pool.run(self._mend)
+            if await self._ground.pool.run(self._mend):
+                await self._room.recount()
             with suppress(NoRoom):  # full is a state, not a fault
                 await self.mark()
             await self._tidy()
@@ -55,13 +57,17 @@ class Life:
         if not self._over:
             self._next = self._ground.clock.callLater(self._ground.timeouts.marker, self.beat)
 
-    def _mend(self) -> None:
-        """Blocks. Put back what was removed behind our back, or went with its file system."""
+    def _mend(self) -> bool:
+        """Blocks. Put back what was removed behind our back, or went with its file system.
+
+        True if there was anything to be put back.
+        """
         layout, disk = self._ground.layout, self._ground.disk
         with translated("look after the data folder"):
             try:
+                lost = not all(map(os.path.isdir, layout.folders))
                 make_folders(layout, disk)
-                self._opened.lock.renew(disk)
+                return self._opened.lock.renew(disk) or lost
             except DataFolderError as error:
                 raise StoreFailure(str(error)) from error
 

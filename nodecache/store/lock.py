@@ -24,12 +24,14 @@ class FolderLock:
         self._path = path
         self._fd = _taken(path)
 
-    def renew(self, disk: Disk) -> None:
-        """Blocks. Take it again, if its file was removed since. Raises as making it does."""
-        if not same_file(disk, self._fd, self._path):
-            taken = _taken(self._path)
-            let_go(self._fd)
-            self._fd = taken
+    def renew(self, disk: Disk) -> bool:
+        """Blocks. Take it again, if its file was removed since: True. Raises as making it does."""
+        if same_file(disk, self._fd, self._path):
+            return False
+        taken = _taken(self._path)
+        let_go(self._fd)
+        self._fd = taken
+        return True
 
     def release(self) -> None:
         """The file stays: removing it would let two processes lock two files of one name."""

@@ -20,7 +20,7 @@ from enum import Enum
 
 from nodecache.eviction import whole_blocks
 from nodecache.failures import StoreFailure
-from nodecache.limits import MIB
+from nodecache.limits import KIB, MIB
 from nodecache.reference import Digest
 from nodecache.segments import block_spans, segment_span
 from nodecache.store.disk import FULL, Disk, allocated, as_failure, translated, write_all
@@ -31,6 +31,11 @@ DATA = "data"
 JOURNAL = "journal"
 #: A journal of 50 bytes a segment and more belongs to no blob that exists.
 JOURNAL_BYTES = 64 * MIB
+
+
+#: Bytes taken ahead of the first of them, so that a fill whose disk others fill up has at least
+#: this much to go on through, given back behind its readers and taken again before them.
+AHEAD = 256 * KIB
 
 
 class State(Enum):
@@ -127,6 +132,9 @@ class Partial:
     def set_total(self, total: int) -> None:
         """The size is known now, and outlasts a restart. A new one forgets the segments."""
         self.total = total
+        if total:
+            with suppress(OSError):  # a disk that can not is no worse off
+                self._disk.allocate(self.fd, min(total, AHEAD))
         self._record(total_line(total))
 
     def record_segment(self, index: int, crcs: Sequence[int]) -> None:

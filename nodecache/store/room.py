@@ -9,6 +9,7 @@ the youngest, and is hidden if it was no good).
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -169,6 +170,22 @@ class Room:
     async def strand(self, key: Key, size: int) -> None:
         """A write of ``size`` bytes failed: remove what it may have left, or account for it."""
         await self._unlink([Gone(key, size, self._ground.wall())], dropped=True)
+
+    async def recount(self) -> None:
+        """Forget what is not on disk any more: somebody removed it, or its file system is gone."""
+        keys = list(self.accounts.ledger)
+        for start in range(0, len(keys), BATCH):
+            batch = keys[start : start + BATCH]
+            missing = await self._ground.pool.run(functools.partial(self._missing, batch))
+            gone = self.accounts.forget(missing)
+            for each in gone:
+                self.accounts.haunt(each)
+            await self._unlink(gone, dropped=True, quiet=True)
+
+    def _missing(self, keys: Sequence[Key]) -> list[Key]:
+        """Blocks."""
+        layout = self._ground.layout
+        return [k for k in keys if not all(map(os.path.lexists, files_of(k, layout)))]
 
     async def tidy(self) -> None:
         """Try again to remove what could be neither used nor removed. Nothing is told of it."""
