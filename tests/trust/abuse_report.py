@@ -32,7 +32,7 @@ def lines(part: Any) -> Iterable[str]:
     yield "## Hostile clients and peers\n"
     yield HEAD
     yield (
-        f"{part['date']}: {sum(len(row['answers']) for row in rows)} of {len(rows)} kinds;"
+        f"{part['date']}: {sum(len(row['answers']) for row in rows)} rows, of {len(rows)} kinds;"
         f" {len(broken)} were answered otherwise than they have to be. In the middle of them the"
         f" process was larger by {found['grown'] / 2**20:.0f} MiB at the most, clients and Hub"
         f" included, and had {found['most']} sockets more; afterwards {found['left']}.\n"
