@@ -7,6 +7,8 @@ time another client is served meanwhile, and afterwards nothing is left of it.
 from __future__ import annotations
 
 import contextlib
+import json
+import pathlib
 from typing import Any, cast
 
 import pytest
@@ -17,6 +19,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
+from tests.trust import report
 from tests.trust.abuse import shapes
 from tests.trust.abuse_acts import ACTS
 from tests.trust.abuse_dials import dials
@@ -100,3 +103,21 @@ def test_a_wrong_answer_is_a_problem() -> None:
     row = Row("a row")
     _note(row, Port.PEER, "200", "401")
     assert row.problems
+
+
+def test_a_part_that_was_not_run_stays_in_the_document(tmp_path: pathlib.Path) -> None:
+    document = tmp_path / "reliability.md"
+    document.write_text(
+        "# Old\n\n## Crashes\n\nof yesterday\n\n## Parsers\n\nof last week\n\n"
+        "<!-- begin soak -->\n\nof an hour\n\n<!-- end soak -->\n"
+    )
+    found = {"problems": [], "rows": [], "grown": 0, "most": 0, "left": 0, "crowds": []}
+    part = {"date": "2026-11-26", "seed": 1, "found": found}
+    (tmp_path / "abuse.json").write_text(json.dumps(part))
+    assert report.write(tmp_path, document) == 0
+    text = document.read_text()
+    for kept in ("of yesterday", "of last week", "of an hour"):
+        assert text.count(kept) == 1
+    assert "## Hostile clients and peers" in text
+    report.write(tmp_path, document)
+    assert document.read_text() == text
