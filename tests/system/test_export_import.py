@@ -276,17 +276,10 @@ def test_a_pull_before_anybody_asks_makes_the_first_pull_a_warm_one(
     assert hub.plain.asked(mark).blobs == []
 
 
-def test_a_pull_in_a_terminal_shows_bars_and_goes_on_after_ctrl_c(
-    here: Commands, shop: Shop
-) -> None:
-    """What was begun goes on without the person, and the next pull finds it."""
+def test_a_pull_in_a_terminal_shows_bars_and_then_what_came(here: Commands, shop: Shop) -> None:
     big = shop.once(quarter_gib)
     with here.terminal("pull", big.name) as terminal:
         terminal.until(lambda seen: "MiB" in seen and "total" in seen, "a bar")
-        terminal.type("\x03")
-        assert terminal.end() == 130
-        assert terminal.screen.splitlines()[-1] == "nodecache: interrupted"
-    with here.terminal("pull", big.name) as terminal:
         assert terminal.end() == 0
         lines = terminal.screen.splitlines()
     assert all(len(line) <= COLUMNS for line in lines), lines
