@@ -101,7 +101,7 @@ class BlobTests(OwnerCase):
     def test_who_may_wait_for_what_is_on_its_way_is_told_so(self) -> None:
         self.node.lender.getting.add(LAYER)
         answer = self.blob(Mode.ONLY_IF_HAVE, wait=0.3)
-        self.assertEqual((answer, self.node.lender.waits), (Elsewhere(0.1), [0.3]))
+        self.assertEqual((answer, self.node.lender.waits), (Elsewhere(0.2), [0.3]))
         self.assertEqual(self.blob(Mode.ONLY_IF_HAVE), Absent())
         with self.node.duties.upstream(LAYER, 0):
             for wait in (0.0, 0.3):

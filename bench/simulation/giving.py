@@ -16,8 +16,9 @@ from nodecache.sourcing import Ask
 if TYPE_CHECKING:
     from bench.simulation.node import Node
 
-#: Seconds. When to come again for what is on its way.
+#: Seconds. When to come again for what upstream brings, and for what is on its way otherwise.
 _SOON: Final = 0.1
+_NOT_YET: Final = 0.2
 
 
 class Giving:
@@ -84,7 +85,7 @@ class Giving:
         if there.from_upstream or (seeks and self._goes_first(asker)):
             self._reply(asker, Fetching(_SOON))
         elif ask.wait > 0:
-            self._reply(asker, Elsewhere(_SOON))
+            self._reply(asker, Elsewhere(_NOT_YET))
         else:
             self._introduce(asker)
 

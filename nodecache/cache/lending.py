@@ -23,8 +23,9 @@ from nodecache.sharing.duties import Asking, Duties
 from nodecache.sharing.manifest_answers import ToldByPeer
 from nodecache.singleflight import SingleFlight, within
 
-#: Seconds. When to come again for what is on its way.
+#: Seconds. When to come again for what upstream brings, and for what is on its way otherwise.
 _SOON: Final = 0.1
+_NOT_YET: Final = 0.2
 
 
 class Lender(Protocol):
@@ -129,7 +130,7 @@ class Lending:
         if self._duties.brings(question.digest, segment, asker):
             return Fetching(_SOON)
         if question.wait and self._lender.is_getting(question.digest, question.span, asker):
-            return Elsewhere(_SOON)
+            return Elsewhere(_NOT_YET)
         return Absent()
 
     async def _fetch(self, question: BlobQuestion, asker: str, segment: int) -> Loan | Refusal:
