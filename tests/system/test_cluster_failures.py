@@ -190,5 +190,7 @@ def test_wrong_bytes_with_right_sums_cost_one_more_copy_and_the_liar_is_put_asid
         all_right(land.herd(unlucky, of), of)
         bill = tab.bill()
         told = [told for one in land.members for told in failures_told(one)]
-    assert any(name.startswith("liar") and "corrupt" in name for name in told), told
+    # For an hour where it sent them for the repair as well, as it may by its rank.
+    aside = [name for name in told if name.startswith("liar")]
+    assert any("corrupt" in name or "doubted" in name for name in aside), told
     assert copies(bill, of) <= 3, str(bill.asked)
