@@ -228,6 +228,41 @@ class ReaderTests(StoreCase):
         self.assertEqual(self.store.usage().reserved, 0)
         self.assert_accounts_are_right()
 
+    def test_a_blob_that_somebody_else_wrote_to_is_hashed_before_it_is_served(self) -> None:
+        data = some_bytes(100_000)
+        digest = self.put_blob(data)
+        with open(self.blob_path(digest), "r+b") as file:
+            file.write(bytes(len(data)))
+        self.assertIsNone(self.read_blob(digest))
+        self.assertEqual([each.digest for each in self.told("corrupt")], [str(digest)])
+        self.assertIsNone(self.store.blob_size(digest))
+        self.assert_accounts_are_right()
+
+    def test_one_that_was_only_touched_is_hashed_once_and_served(self) -> None:
+        data = some_bytes(100_000)
+        digest = self.put_blob(data)
+        os.utime(self.blob_path(digest))
+        self.disk.calls.clear()
+        for _ in range(3):
+            self.assertEqual(self.read_blob(digest), data)
+        self.assertEqual(self.disk.calls.count("pread"), 1)
+        self.reopened()
+        self.disk.calls.clear()
+        self.assertEqual(self.read_blob(digest), data)
+
+    def test_what_was_used_is_not_taken_for_changed_though_the_clock_is_set_back(self) -> None:
+        """Neither in the turn in which its use reaches the file, nor later."""
+        digest = self.put_blob(some_bytes(100_000))
+        self.disk.calls.clear()
+        for step in (0, 2 * TOUCH, 1, -8 * TOUCH, 1, 30 * TOUCH, 1):
+            self.offset += step
+            readers = [self.run_now(self.store.open_blob(digest)) for _ in range(2)]
+            for each in readers:
+                assert each is not None
+                each.close()
+        self.assertLessEqual(self.disk.calls.count("pread"), 1)
+        self.assertEqual(self.told("corrupt"), [])
+
     def test_the_use_reaches_the_file_at_most_hourly(self) -> None:
         digest = self.put_blob(some_bytes(100))
         path = self.blob_path(digest)

@@ -18,6 +18,10 @@ from nodecache.store.keys import Entry, Key, Kind, kind_of
 
 #: Seconds between two writes of a time of last use to the file itself.
 TOUCH = 3600.0
+#: The ledger keeps whole seconds; what it says may be earlier by this.
+SECOND = 0.999
+#: Seconds by which the time that was set and the one that is found may differ.
+GRAIN = 0.001
 
 
 @attrs.frozen
@@ -94,12 +98,20 @@ class Accounts:
         if key not in self.ledger:
             return None
         now = self._wall()
-        last = self._touched.setdefault(key, self.ledger.used_at(key) or 0)
+        last = self._touched.setdefault(key, (self.ledger.used_at(key) or 0) + SECOND)
         self.ledger.touch(key, now)
         if abs(now - last) < TOUCH:
             return None
         self._touched[key] = now
         return now
+
+    def wrote(self, key: Key, when: float) -> None:
+        """The file has this time of last use."""
+        self._touched[key] = when
+
+    def newest(self, key: Key) -> float:
+        """A file whose time is later than this was changed by somebody else."""
+        return self._touched.get(key, (self.ledger.used_at(key) or 0) + SECOND) + GRAIN
 
     def reserve(self, size: int) -> int:
         """Speak for room that a plan found; returns bytes in whole blocks."""

@@ -95,21 +95,36 @@ class Blobs:
         return StoredBlob(fd, size, lambda blob: self._closed(key, blob))
 
     async def _opened(self, key: Key, size: int) -> int | None:
-        path = self._ground.layout.blob(digest_of(key))
-        touch = self._accounts.used(key)
+        path, disk = self._ground.layout.blob(digest_of(key)), self._ground.disk
+        newest, touch = self._accounts.newest(key), self._accounts.used(key)
 
-        def job() -> int:
-            fd = open_whole(self._ground.disk, path, size)
-            if touch is not None:
-                with suppress(OSError):  # a file of another user, a folder gone read-only
-                    self._ground.disk.used_at(fd, touch)
-            return fd
+        def job() -> tuple[int, float]:
+            fd = open_whole(disk, path, size)
+            with suppress(OSError):  # a file of another user, a folder gone read-only
+                changed = disk.stat(fd).st_mtime
+                if changed > newest:
+                    return fd, changed
+                if touch is not None:
+                    disk.used_at(fd, touch)
+            return fd, 0.0
 
         try:
-            return await acquire(self._ground.pool, job, let_go)
+            fd, changed = await acquire(self._ground.pool, job, lambda got: let_go(got[0]))
         except Damaged:
             await self.lost(key, "read")
             return None
+        if not changed:
+            return fd
+        let_go(fd)
+        return await self._changed(key, size, changed)
+
+    async def _changed(self, key: Key, size: int, when: float) -> int | None:
+        """Somebody else wrote to the file: it is hashed before it is served."""
+        self._accounts.suspects.add(key)
+        if not await self._vouched(key):
+            return None
+        self._accounts.wrote(key, when)
+        return await self._opened(key, size)
 
     def _closed(self, key: Key, blob: StoredBlob) -> None:
         """After a range, its client may ask for more of the blob that it has begun."""

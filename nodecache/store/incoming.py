@@ -53,6 +53,16 @@ class Incoming:
             self._committed.remove(partial)
             self._accounts.unpin(key_of(Kind.BLOB, partial.digest))
 
+    async def reserve(self, size: int) -> Reservation:
+        """See ``Store.reserve``.
+
+        Also raises what a fill met that could not write a moment ago, until the
+        disk has taken a file again.
+        """
+        self.reap()
+        self._room.refuse_in_doubt()
+        return await self._room.reserve(size)
+
     async def open(self, digest: Digest) -> Partial:
         """See ``Store.open_partial``."""
         key = key_of(Kind.PARTIAL, digest)
@@ -120,7 +130,7 @@ class Incoming:
         # Until the partial is closed; also, nobody may unlink its namesake now.
         self._accounts.pin(key)
         try:
-            await self._renamed(partial, size)
+            now = await self._renamed(partial, size)
         except BaseException:
             if partial.stranded:
                 await self._room.strand(key, size)
@@ -130,12 +140,14 @@ class Incoming:
         self._committed.append(partial)
         self._open.pop(key_of(Kind.PARTIAL, partial.digest), None)
         self._accounts.add(key, size, reserved=reserved)
+        self._accounts.wrote(key, now)
         if partial.leftover:
             left = key_of(Kind.PARTIAL, partial.digest)
             self._accounts.add(left, partial.leftover)
             self._accounts.hidden.add(left)
 
-    async def _renamed(self, partial: Partial, size: int) -> None:
+    async def _renamed(self, partial: Partial, size: int) -> float:
+        """Returns the time of last use that its file has."""
         path = self._ground.layout.blob(partial.digest)
         now = self._ground.wall()
         await self._commits.acquire()
@@ -145,3 +157,4 @@ class Incoming:
             await self._ground.pool.run(lambda: partial.commit(path, size, now))
         finally:
             self._commits.release()
+        return now

@@ -133,7 +133,7 @@ class Store:
         self._life.beat()
 
     async def _settle(self) -> None:
-        """See to what the last run left: whole partials, suspects, folders of other releases."""
+        """See to what the last run left."""
         await self._recovery.run()
         await self._blobs.check_suspects()
         await forget_old_formats(self._ground)
@@ -232,13 +232,10 @@ class Store:
     async def reserve(self, size: int) -> Reservation:
         """Room for ``size`` bytes below the cap and above the floor; evicts for it.
 
-        For a resumed partial too, the whole size: what is on disk of an open
-        partial is counted by its reservation alone. Raises NoRoom, StoreFailure; also when a
-        fill could not write a moment ago, until the disk has taken a file again.
+        For a resumed partial too, the whole size: what is on disk of an open partial is
+        counted by its reservation alone. Raises NoRoom, StoreFailure; see ``Incoming``.
         """
-        self._incoming.reap()
-        self._room.refuse_in_doubt()
-        return await self._room.reserve(size)
+        return await self._incoming.reserve(size)
 
     async def open_partial(self, digest: Digest) -> Partial:
         """New, or what is left of an earlier fill, its segments checked again.
@@ -275,8 +272,6 @@ class Store:
         not stop it.
         """
         await self._incoming.commit(partial, reservation, size)
-
-    # The whole.
 
     @property
     def pins(self) -> int:
