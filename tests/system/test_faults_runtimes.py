@@ -104,13 +104,15 @@ class Pulled:
 
 
 def pulled(runtime: Runtime, of: Image, *, wrong: bool) -> Pulled:
-    """podman gives up on a layer that breaks off, whoever sends it; and whoever got ``wrong``
-    bytes of upstream fails that one time. Who pulls with it tries again."""
+    """podman gives up on a layer that breaks off, whoever sends it, and containerd 1.6 on one whose
+    connection is reset; whoever got ``wrong`` bytes of upstream fails that one time. Who pulls
+    with them tries again."""
     began, tries = time.monotonic(), 1
     try:
         runtime.pull(of)
-    except CommandFailed:
-        if not (wrong or isinstance(runtime, Podman)):
+    except CommandFailed as failed:
+        was_reset = isinstance(runtime, Containerd) and "reset by peer" in failed.output
+        if not (wrong or was_reset or isinstance(runtime, Podman)):
             raise
         tries = 2
         runtime.pull(of)

@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 
+from tests.trust import clients
 from tests.trust.abuse_crowd import crowds
 from tests.trust.abuse_run import abuse
 from tests.trust.cells import Cell, sensible
@@ -89,7 +90,9 @@ def fuzz(seconds: int, seed: int) -> list[dict[str, Any]]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=20261126)
-    parser.add_argument("--parts", default="matrix,crash,abuse,fuzz", help="which of them are run")
+    parser.add_argument(
+        "--parts", default="matrix,crash,abuse,fuzz,clients", help="which of them are run"
+    )
     parser.add_argument("--cells", default="", help="of the matrix only those with this in a name")
     parser.add_argument("--share", default="0/1", help="of the matrix only the N-th of M parts")
     parser.add_argument("--rounds", type=int, default=500, help="of crashes")
@@ -99,6 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--soak", type=float, default=0, metavar="SECONDS", help="only this, and its figures"
     )
+    parser.set_defaults(failed=0)
     return parser.parse_args()
 
 
@@ -130,6 +134,8 @@ async def _run(reactor: Any, asked: argparse.Namespace) -> None:
         put("abuse", {**found, "crowds": [attrs.asdict(each) for each in crowd]})
     if "fuzz" in asked.parts:
         put("fuzz", fuzz(asked.fuzz_seconds, asked.seed))
+    if "clients" in asked.parts:
+        asked.failed = await deferToThread(clients.run, asked.folder, asked.seed)
 
 
 def main() -> None:
@@ -145,7 +151,10 @@ def main() -> None:
                 raise
     everything = set(asked.parts.split(",")) >= {"matrix", "crash", "abuse", "fuzz"}
     if asked.only_report or (everything and not asked.cells and asked.share == "0/1"):
-        sys.exit(write(asked.folder, ROOT / "docs" / "reliability.md"))
+        document = ROOT / "docs" / "reliability.md"
+        failed = write(asked.folder, document)
+        clients.keep(asked.folder, document)
+        sys.exit(failed or asked.failed)
 
 
 if __name__ == "__main__":
