@@ -439,3 +439,35 @@ def test_any_call_may_fail(name: str, how: How) -> None:
         except Exception:
             problems.append(said(at, code))
     assert not problems, f"{len(problems)} of {len(tried)}:\n" + "\n".join(problems)
+
+
+@pytest.mark.parametrize("leap", [-400 * 86400, -3600, 3600, 400 * 86400])
+def test_the_clock_leaps_in_the_middle(leap: float) -> None:
+    """Forward or back, it costs no client anything, and nothing that is here is doubted or lost."""
+    ground = Ground()
+    ground.setUp()
+    try:
+        ground.see(OLD)
+        kept = ground.put_blob(some_bytes(M, 70))
+        early = ground.visit(LAYER)
+        ground.body.send(2 * M)
+        ground.settle()
+        ground.offset += leap
+        late = ground.visit(LAYER)
+        ground.arrive()
+        for visit in (early, late):
+            assert (visit.outcome, visit.client is not None) == ("complete", True)
+            ground.check(visit)
+        ground.see(OLD)
+        ground.check_well()
+        assert ground.read_blob(kept) == some_bytes(M, 70)
+        ground.turn(ground.timeouts.grace_pin)
+        ground.offset -= leap
+        assert ground.read_blob(kept) == some_bytes(M, 70)
+        assert ground.told("corrupt") == []
+        ground.reopened()
+        assert ground.read_blob(kept) == some_bytes(M, 70)
+        assert ground.told("corrupt") == []
+        ground.see(OLD)
+    finally:
+        ground.shut()
