@@ -33,6 +33,9 @@ LAYERS: Final = 3
 LAYER: Final = 3_000_000
 #: Bytes a second of one connection of the CDN that the node asks: a layer takes a while.
 RATE: Final = 1_500_000
+#: After wrong bytes a node says 404 for ten seconds, and podman looks for a blob nowhere else.
+MOST_TRIES: Final = 4
+PAUSE: Final = 6.0
 #: What the liveness probe of k8s/ takes to end a frozen process.
 LIVENESS: Final = 12.0
 
@@ -104,18 +107,22 @@ class Pulled:
 
 
 def pulled(runtime: Runtime, of: Image, *, wrong: bool) -> Pulled:
-    """podman gives up on a layer that breaks off, whoever sends it, and containerd 1.6 on one whose
+    """podman gives up on a layer that breaks off, whoever sends it, and containerd on one whose
     connection is reset; whoever got ``wrong`` bytes of upstream fails that one time. Who pulls
     with them tries again."""
     began, tries = time.monotonic(), 1
-    try:
-        runtime.pull(of)
-    except CommandFailed as failed:
-        was_reset = isinstance(runtime, Containerd) and "reset by peer" in failed.output
-        if not (wrong or was_reset or isinstance(runtime, Podman)):
-            raise
-        tries = 2
-        runtime.pull(of)
+    while True:
+        try:
+            runtime.pull(of)
+            break
+        except CommandFailed as failed:
+            was_reset = isinstance(runtime, Containerd) and "reset by peer" in failed.output
+            again = was_reset or isinstance(runtime, Podman)
+            if tries >= (MOST_TRIES if wrong else 2 if again else 1):
+                raise
+        tries += 1
+        if wrong:
+            time.sleep(PAUSE)
     took = time.monotonic() - began
     runtime.check(of)
     runtime.remove(of)

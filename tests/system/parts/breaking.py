@@ -29,7 +29,7 @@ class Break(enum.Enum):
     STALL = "upstream stalls in the middle of each blob, always"
     ERROR = "upstream says 503"
     LIMIT = "upstream says 429"
-    WRONG = "upstream sends a wrong byte in each layer"
+    WRONG = "upstream sends a wrong byte in each layer, once"
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -138,7 +138,8 @@ class BreakingProxy:
         sent, over = 0, self._over
         while piece := found.read(min(_PIECE, size)):
             half = sent <= size // 2 < sent + len(piece)
-            if is_layer and half and self.now is Break.WRONG:
+            if is_layer and half and self.now is Break.WRONG and path not in self._met:
+                self._met.add(path)
                 piece = piece[:-1] + bytes([piece[-1] ^ 1])
             asked.wfile.write(piece)
             sent += len(piece)
