@@ -35,7 +35,7 @@ def lines(found: Found, seed: int, date: str) -> Iterator[str]:
         f"{date}, seed {seed}: {found.seconds / 60:.0f} minutes on four nodes in network namespaces"
         f" of one machine of two cores, which other work shared. {found.cycles} cycles, in each of"
         f" which upstream was away, a black hole and slow, and a node was replaced under load."
-        f" `make soak` runs it for an hour; CI for less than a minute.\n"
+        f" `make soak` runs it for an hour; CI for about a minute.\n"
     )
     yield "| | |\n|---|---|"
     for name, value in _happened(found):
