@@ -20,7 +20,7 @@ from nodecache.byteranges import parse_range
 from nodecache.cache.descriptors import named
 from nodecache.config.settings import SizeSetting, parse_listen
 from nodecache.config.units import parse_bytes, parse_duration, parse_percent
-from nodecache.failures import ConfigError, RangeNotSatisfiable, UpstreamFailure
+from nodecache.failures import ConfigError, Failure, RangeNotSatisfiable, UpstreamFailure
 from nodecache.limits import MIB
 from nodecache.membership.peer import Address
 from nodecache.peers.secrets import parse_secrets
@@ -126,7 +126,7 @@ def orders(data: bytes) -> None:
                     read(name)
         with suppress(Refused):
             for text in document.texts("images"):
-                with suppress(ValueError):
+                with suppress(Failure):
                     Pattern.parse(text, ("docker.io",))
 
 
@@ -264,7 +264,12 @@ MORE: Final[tuple[tuple[str, Callable[[bytes], None], tuple[bytes, ...]], ...]] 
     (
         "orders",
         orders,
-        (b'{"path": "/x", "images": ["nginx:*"], "older_than": 5}', b"[" * 5000, b"9" * 5000),
+        (
+            b'{"path": "/x", "images": ["nginx:*"], "older_than": 5}',
+            b'{"images": ["nginx:"]}',
+            b"[" * 5000,
+            b"9" * 5000,
+        ),
     ),
     (
         "lines of a head",
