@@ -61,8 +61,12 @@ class NodeLife(NodeCase):
 
     async def test_a_data_folder_that_can_not_be_used_any_more_makes_it_unready(self) -> None:
         node = await self.start(timeouts=attrs.evolve(Timeouts(), marker=0.05))
-        self.data_dir.rename(str(self.data_dir) + "-gone")
-        self.addCleanup(lambda: os.rename(str(self.data_dir) + "-gone", self.data_dir))
+        """One that is removed is made again, where nothing stands in its place."""
+        gone = str(self.data_dir) + "-gone"
+        self.data_dir.rename(gone)
+        self.data_dir.write_text("something else")
+        self.addCleanup(os.rename, gone, self.data_dir)
+        self.addCleanup(self.data_dir.unlink)
         await until(reactor, lambda: node.readiness() is not None)
         assert (await self.admin("/readyz")).status == 503
 

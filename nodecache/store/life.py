@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from nodecache.events import DiskFailed
@@ -14,6 +17,8 @@ from nodecache.store.ground import Ground
 from nodecache.store.marker import MARGIN
 from nodecache.store.opening import Opened, make_folders
 from nodecache.store.room import Room
+
+T = TypeVar("T")
 
 
 class Life:
@@ -43,7 +48,7 @@ class Life:
 
     async def _beaten(self) -> None:
         try:
-            if await self._ground.pool.run(self._mend):
+            if await self._run(self._mend):
                 await self._room.recount()
             with suppress(NoRoom):  # full is a state, not a fault
                 await self.mark()
@@ -73,12 +78,12 @@ class Life:
 
     async def _tidy(self) -> None:
         """What did not work before may work now."""
-        room, drafts, run = self._room, self._ground.drafts, self._ground.pool.run
-        await run(drafts.sweep)
+        room, drafts = self._room, self._ground.drafts
+        await self._run(drafts.sweep)
         await room.tidy()
         if room.doubt is not None:
             try:
-                await run(drafts.probe)
+                await self._run(drafts.probe)
             except StoreFailure as failure:
                 room.doubt = failure
             else:
@@ -115,4 +120,12 @@ class Life:
             with translated("write the marker"):
                 self._marker.write(at)
 
-        await self._ground.pool.run(write)
+        await self._run(write)
+
+    def _run(self, job: Callable[[], T]) -> Deferred[T]:
+        """In a thread. The store waits for it when it closes: what it opens is closed then."""
+
+        async def done() -> T:
+            return await self._ground.pool.run(job)
+
+        return self._ground.owned.shielded(done())
