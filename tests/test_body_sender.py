@@ -66,6 +66,10 @@ class FakeWire:
         assert self.producer is None
         self.ends.append("abort")
 
+    def break_off(self) -> None:
+        assert self.producer is None
+        self.ends.append("break off")
+
     def plain_socket(self) -> socket.socket | None:
         return self.connected
 
@@ -337,7 +341,14 @@ class WaitTests(SenderCase):
         self.clock.advance(10 * AGAIN)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)  # the watch for stalls
 
-    def test_the_failure_of_a_flight_resets_the_connection(self) -> None:
+    def test_a_flight_that_fails_closes_behind_what_was_right(self) -> None:
+        """Runtimes take the rest up by Range, and fail a pull that was reset."""
+        blob = self.in_second_gear(1_000_000)
+        blob.fail(UpstreamFailure(UpstreamKind.CUT, "upstream broke"))
+        self.assert_over(Outcome.ABORTED)
+        self.assertEqual(self.wire.ends, ["break off"])
+
+    def test_a_flight_whose_bytes_were_wrong_resets_the_connection(self) -> None:
         blob = self.in_second_gear(1_000_000)
         blob.fail(UpstreamFailure(UpstreamKind.WRONG, "wrong digest"))
         self.assert_over(Outcome.ABORTED)
@@ -437,7 +448,7 @@ class BrokenTests(SenderCase):
                 self.wire.drain()
                 self.pump()
             self.assert_over(Outcome.ABORTED)
-            self.assertEqual(self.wire.ends, ["abort"])
+            self.assertEqual(self.wire.ends, ["break off"])
             self.assertEqual([type(event) for event in self.events], [DiskFailed])
 
     def test_an_error_of_the_file_is_the_disks_and_one_of_the_socket_the_clients(self) -> None:
@@ -453,13 +464,13 @@ class BrokenTests(SenderCase):
             self.assert_over(outcome)
             self.assertEqual([type(event) for event in self.events], told)
 
-    def test_the_duplicate_is_closed_before_the_reset(self) -> None:
-        """No reset leaves the machine while it is open."""
+    def test_the_duplicate_is_closed_before_the_connection(self) -> None:
+        """Neither a reset nor an end leaves the machine while it is open."""
         sender = self.start(self.whole(DATA))
         self.wire.drain()
         duplicate = self.reactor.writers[0]
         seen: list[int] = []
-        self.wire.abort = lambda: seen.append(duplicate.fileno())  # type: ignore[method-assign]
+        self.wire.break_off = lambda: seen.append(duplicate.fileno())  # type: ignore[method-assign]
         sender.abort("the node stops")
         self.assertEqual(seen, [-1])
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from twisted.internet.error import ConnectionDone, ConnectionLost
+
 from nodecache.events import Source
 from nodecache.failures import StoreFailure, UpstreamFailure, UpstreamKind
+from nodecache.limits import MIB
 from nodecache.web.ranges import RangesAnswered
 from tests.fakes_registry import digest_of, some_bytes
-from tests.loopback import LoopbackCase, request, until
+from tests.loopback import LoopbackCase, request, turns, until
 from tests.test_web_base import code_of
 
 TAIL = 64 * 1024
@@ -159,16 +162,53 @@ class ArrivingBlobTests(LoopbackCase):
             await client.hung_up()
             self.assertFalse(client.reply.whole)
             self.assertLessEqual(len(client.reply.body), len(DATA) - TAIL)
+            self.assertIsInstance(client.reason, ConnectionLost)
         self.assertEqual({event.outcome for event in await self.finished(3)}, {"aborted"})
         self.assertIn("wrong digest", (await self.finished(3))[0].reason)
 
-    async def test_a_failure_before_the_first_byte_is_a_reset_too(self) -> None:
+    async def test_a_failure_closes_behind_all_that_had_come(self) -> None:
+        """Runtimes take up by Range what is missing then, and give up what was reset."""
+        blob = self.blob(DATA[:1_500_000], total=len(DATA), tail=TAIL)
+        client = await self.begin(self.serve(blob, DATA))
+        await client.body(10_000)
+        blob.fail(UpstreamFailure(UpstreamKind.CUT, "upstream broke"))
+        await client.hung_up()
+        self.assertIsInstance(client.reason, ConnectionDone)
+        self.assertFalse(client.reply.whole)
+        self.assertTrue(DATA.startswith(client.reply.body))
+        self.assertEqual((await self.finished())[0].outcome, "aborted")
+
+    async def test_a_failure_before_the_first_byte_closes_too(self) -> None:
         blob = self.blob(total=len(DATA))
         client = await self.begin(self.serve(blob, DATA))
         await client.answered()
         blob.fail(UpstreamFailure(UpstreamKind.CUT, "upstream broke"))
         await client.hung_up()
         self.assertEqual(client.reply.body, b"")
+        self.assertIsInstance(client.reason, ConnectionDone)
+
+    async def test_where_the_end_is_told_by_the_close_a_failure_is_a_reset(self) -> None:
+        blob = self.blob(DATA[:1_500_000], tail=TAIL)
+        client = await self.connect()
+        client.send(request(self.serve(blob, DATA), version="1.0"))
+        await client.body(10_000)
+        blob.fail(UpstreamFailure(UpstreamKind.CUT, "upstream broke"))
+        await client.hung_up()
+        self.assertIsNone(client.reply.header("Content-Length"))
+        self.assertIsInstance(client.reason, ConnectionLost)
+
+    async def test_who_does_not_take_what_was_written_is_reset_in_the_end(self) -> None:
+        blob = self.blob(DATA[:1_500_000], total=len(DATA), tail=TAIL)
+        client = await self.begin(self.serve(blob, DATA))
+        await client.answered()
+        client.stop_reading()
+        [channel] = self.site.channels
+        channel.transport.write(bytes(8 * MIB))
+        channel.break_off()
+        await turns()
+        self.assertEqual(self.site.channels, {channel})
+        self.clock.advance(self.site.stall)
+        await until(lambda: not self.site.channels)
 
     async def test_a_cold_closed_range_flows_before_the_digest_is_known(self) -> None:
         blob = self.blob(total=10, tail=5)

@@ -113,7 +113,7 @@ class PassThroughSender(Sender):
             self._wire.write(data)
 
     def _mismatch(self, reason: str) -> None:
-        self._wrong = reason
+        self._wrong, self._poisoned = reason, True
         self._end(Outcome.ABORTED, reason)
 
     def _release(self) -> None:

@@ -106,6 +106,7 @@ class BlobSender(Sender):
     def _advance(self) -> bool:
         """Send, or do what has to come before. False when the reactor must have its turn first."""
         if self._contradicted():
+            self._poisoned = True
             self._end(Outcome.ABORTED, f"the blob has {self._readable.total} bytes after all")
             return False
         count = self._sendable()

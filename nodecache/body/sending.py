@@ -1,8 +1,10 @@
 """The life of a body on its way to a client, whatever it is made from.
 
 A body ends in one of four ways (``Outcome``). It is finished only when every
-byte was handed over; in all other cases the connection is reset, so that no
-client takes a part for the whole. What a body holds is released in ``_end``,
+byte was handed over; in all other cases the connection ends before them, so
+that no client takes a part for the whole. Where the bytes so far are right it
+is closed, and runtimes take the rest up by Range, here or elsewhere; where they
+are wrong, or nobody reads, it is reset. What a body holds is released in ``_end``,
 which acts once, whoever calls it first: the body itself, the transport
 (``stopProducing``), the watch for stalled clients, or who stops the node.
 """
@@ -18,12 +20,12 @@ from zope.interface import implementer
 from nodecache.body.stall import StallWatch
 from nodecache.body.wire import Outcome, Tools, Wire
 from nodecache.events import Unexpected
-from nodecache.failures import Failure
+from nodecache.failures import Failure, FlightFailed, UpstreamFailure, UpstreamKind
 
 
 @implementer(IPushProducer)
 class Sender:
-    """``ended`` is called once, before the request is finished or reset."""
+    """``ended`` is called once, before the request is finished or broken off."""
 
     def __init__(self, wire: Wire, tools: Tools, ended: Callable[[Outcome, str], None]) -> None:
         self.position = 0
@@ -33,6 +35,8 @@ class Sender:
         self._active = True
         self._paused = False
         self._cut = False
+        #: What the client has is wrong, or may be: nothing is to be added to it.
+        self._poisoned = False
         self._watch = StallWatch(tools.clock, tools.stall, self._sample, self._stall)
 
     def start(self) -> None:
@@ -77,12 +81,14 @@ class Sender:
         reason = Reason()
         error, trace = repr(reason.value), reason.getTraceback()
         self._tools.observe(Unexpected(where="body", error=error, trace=trace))
+        self._poisoned = True
         self._end(Outcome.ABORTED, "a defect of nodecache")
 
     def _source_failed(self, reason: Reason) -> None:
         """Where the bytes come from has failed."""
         if not self._active:
             return  # our own cancellation
+        self._poisoned = not isinstance(reason.value, Failure) or _was_wrong(reason.value)
         if not isinstance(reason.value, Failure):
             error, trace = repr(reason.value), reason.getTraceback()
             self._tools.observe(Unexpected(where="body", error=error, trace=trace))
@@ -108,5 +114,12 @@ class Sender:
             return
         if outcome is Outcome.COMPLETE:
             self._wire.finish()
+        elif outcome is Outcome.ABORTED and not self._poisoned:
+            self._wire.break_off()
         else:
             self._wire.abort()
+
+
+def _was_wrong(failure: Failure) -> bool:
+    cause = failure.cause if isinstance(failure, FlightFailed) else failure
+    return isinstance(cause, UpstreamFailure) and cause.kind is UpstreamKind.WRONG

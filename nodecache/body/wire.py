@@ -17,7 +17,7 @@ class Outcome(enum.Enum):
     """How an answer ended; the value is that of ``RequestFinished.outcome``."""
 
     COMPLETE = "complete"
-    ABORTED = "aborted"  # by us: the connection was reset, so that nobody takes it for whole
+    ABORTED = "aborted"  # by us: the connection ended early, so that nobody takes it for whole
     LEFT = "left"  # the client closed the connection
     STALLED = "stalled"  # the client took nothing for too long, and was dropped
 
@@ -50,6 +50,10 @@ class Wire(Protocol):
 
     def abort(self) -> None:
         """Reset the connection, so that the client sees that its body is not whole."""
+        ...
+
+    def break_off(self) -> None:
+        """Close it behind what was written, where the client sees by that what is missing."""
         ...
 
     def plain_socket(self) -> socket.socket | None:

@@ -68,6 +68,7 @@ class GuardedChannel(HTTPChannel):
         self.host = ""
         self.congested = False
         self.refused = False
+        self.broken_off = False
         self.busy: GuardedRequest | None = None
         self._half_closed = False
         self._receiving = 0
@@ -179,6 +180,13 @@ class GuardedChannel(HTTPChannel):
         """Reset the connection."""
         transport: Any = self.transport
         transport.abortConnection()
+
+    def break_off(self) -> None:
+        """Close behind what was written; a reset, if the client does not take that."""
+        self.broken_off = True
+        if self._linger is None:
+            self._linger = self.site.clock.callLater(self.site.stall, self._lingered)
+        self.loseConnection()
 
     def close_when_idle(self) -> None:
         """Close now, or behind the answer that is being given."""

@@ -175,6 +175,19 @@ class GuardedRequest(Request):
         if self.channel is not None:
             self.channel.abort()
 
+    def break_off(self) -> None:
+        """End before the body does; a reset where a client could take the end for its own.
+
+        containerd takes up a body that ends too early by Range, and fails a pull
+        whose connection was reset (measured: 1.6 and 2.1).
+        """
+        framed = self.responseHeaders.hasHeader("Content-Length") or self.chunked
+        if not framed or self.channel is None:
+            self.abort()
+            return
+        self._aborted = True
+        self.channel.break_off()
+
     # The end.
 
     def connectionLost(self, reason: Any) -> None:

@@ -2,7 +2,7 @@
 
 Closing has two steps, and nobody is cut off in the first: ``drain`` closes idle
 connections, lets every answer that was begun go on, and returns when the last
-one is over or the deadline has come; ``abort_all`` resets what is left.
+one is over or the deadline has come; ``abort_all`` breaks off what is left.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class GuardedSite(Site):
         self.most_per_address: int | None = limits.client_connections_per_address
         self.active: set[GuardedRequest] = set()
         self._limits = limits
-        self._stall = timeouts.client_stall
+        self.stall = timeouts.client_stall
         self._over: list[Deferred[None]] = []
 
     @property
@@ -74,7 +74,7 @@ class GuardedSite(Site):
         channel = super().buildProtocol(addr)
         channel.host = host
         # Of one that is idle, and takes not even what was written to it before.
-        channel.abortTimeout = min(channel.abortTimeout, self._stall)
+        channel.abortTimeout = min(channel.abortTimeout, self.stall)
         channel.maxHeaders = self._limits.header_lines
         channel.totalHeadersSize = self._limits.header_bytes
         return channel
@@ -142,10 +142,11 @@ class GuardedSite(Site):
         return waiter.addTimeout(left, self.clock, lambda _result, _seconds: None)
 
     def abort_all(self) -> int:
-        """Reset every connection; how many of them had an answer under way."""
+        """Break every answer off, and reset all else; how many had an answer under way."""
         cut = len(self.active)
         for request in list(self.active):
             request.cut("the node is stopping")
         for channel in list(self.channels):
-            channel.abort()
+            if not channel.broken_off:
+                channel.abort()
         return cut
