@@ -77,6 +77,16 @@ class BlobOnDiskTests(BlobTestCase):
         self.assertEqual(self.now(self.blob()).source, Source.FILL)
         self.assertEqual(self.fills.starts, [(ALPINE, DIGEST, None)])
 
+    def test_one_that_is_just_found_to_be_whole_after_a_crash_is_waited_for(self) -> None:
+        """The index has it when that is over."""
+        self.store.held["open_blob"].holding = True
+        getting = self.start(self.blob())
+        self.assertNoResult(getting)
+        self.store.blobs[DIGEST] = BLOB
+        self.store.held["open_blob"].release()
+        self.assertEqual(self.successResultOf(getting).source, Source.DISK)
+        self.assertEqual(self.fills.starts, [])
+
     def test_one_that_can_not_be_opened_is_fetched_again(self) -> None:
         self.store.blobs[DIGEST] = BLOB
         self.store.broken["open_blob"] = BROKEN

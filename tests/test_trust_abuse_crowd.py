@@ -13,4 +13,5 @@ def test_a_crowd_is_bounded_at_every_port_and_leaves_nothing() -> None:
     found = crowds()
     print(*found, sep="\n")
     assert [problem for each in found for problem in each.problems] == []
-    assert [each.descriptors_after for each in found] == [0, 0, 0]
+    # One that was still being closed when they were counted first may be gone by now.
+    assert max(each.descriptors_after for each in found) <= 0

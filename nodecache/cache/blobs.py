@@ -80,8 +80,8 @@ class Blobs:
             raise UpstreamFailure(UpstreamKind.NOT_FOUND, message)
 
     async def _stored(self, digest: Digest) -> Readable | None:
-        if self._shelf.blob_size(digest) is None:
-            return None
+        # Also of what the index does not have: it may be a partial that was whole when
+        # the node died, which is looked at just now.
         opening = self._shelf.open_blob(digest)
         return await if_possible(self._observe, "open a blob", opening)
 
