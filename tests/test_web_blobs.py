@@ -204,7 +204,8 @@ class ArrivingBlobTests(LoopbackCase):
         client.stop_reading()
         [channel] = self.site.channels
         channel.transport.write(bytes(8 * MIB))
-        channel.break_off()
+        [sender] = self.site.active_bodies
+        sender.abort("the test says so")
         await turns()
         self.assertEqual(self.site.channels, {channel})
         self.clock.advance(self.site.stall)
