@@ -24,7 +24,6 @@ from nodecache.failures import (
     BadRequest,
     BlobsMissing,
     Failure,
-    FlightFailed,
     NameDenied,
     NoRoom,
     OfflineMiss,
@@ -33,6 +32,7 @@ from nodecache.failures import (
     UnknownNamespace,
     UpstreamFailure,
     UpstreamKind,
+    root_of,
 )
 from nodecache.reference import BasePath, BlobPath, ManifestPath, RegistryPath, TagsPath
 
@@ -193,18 +193,12 @@ _BY_TYPE: Final[tuple[tuple[type[Failure], Case], ...]] = (
 
 def case(failure: Failure) -> Case:
     """The row that a failure belongs to; a flight's failure belongs to that of its cause."""
-    failure = _cause(failure)
+    failure = root_of(failure)
     if isinstance(failure, BadRequest):
         return Case[failure.problem.name]
     if isinstance(failure, UpstreamFailure):
         return Case[failure.kind.name]
     return next((found for kind, found in _BY_TYPE if isinstance(failure, kind)), Case.UNEXPECTED)
-
-
-def _cause(failure: Failure) -> Failure:
-    while isinstance(failure, FlightFailed):
-        failure = failure.cause
-    return failure
 
 
 @attrs.frozen
@@ -227,7 +221,7 @@ def answer(failure: Failure, asked: Asked, *, sole_registry: bool = False) -> An
 
     A bare ``Failure()`` stands for a defect. Never raises.
     """
-    failure = _cause(failure)
+    failure = root_of(failure)
     row = case(failure).row
     outcome = row.sole if sole_registry and row.sole is not None else row.mirror
     status = outcome[asked]

@@ -180,6 +180,13 @@ class FlightFailed(Failure):
         self.cause = cause
 
 
+def root_of(failure: Failure) -> Failure:
+    """What made a flight fail; every other failure is its own."""
+    while isinstance(failure, FlightFailed):
+        failure = failure.cause
+    return failure
+
+
 #: Exit code of the process for the two below.
 EXIT_UNUSABLE = 2
 

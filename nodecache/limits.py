@@ -12,6 +12,9 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+#: Bytes of the longest order that a node takes over its socket: some ten thousand names.
+ORDER_BYTES = MIB
+
 
 @attrs.frozen
 class Timeouts:

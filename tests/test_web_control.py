@@ -25,11 +25,11 @@ from nodecache.cli.client import Control
 from nodecache.cli.problems import CommandError
 from nodecache.events import Event, OrderFinished, Unexpected
 from nodecache.failures import StoreFailure
-from nodecache.limits import Limits, Timeouts
+from nodecache.limits import ORDER_BYTES, Limits, Timeouts
 from nodecache.service.control_socket import ControlSocket, open_control_socket
 from nodecache.steering import Document, Refused, Tell, Verb
 from nodecache.web import control_site
-from nodecache.web.control_site import MOST, ControlSite
+from nodecache.web.control_site import ControlSite
 from tests.fakes_client import until
 
 reactor = cast(Any, _reactor)
@@ -208,12 +208,12 @@ class OrderTests(ControlCase):
             self.assertEqual(json.loads(answer)["event"], "failed")
 
     async def test_an_order_that_is_too_long_is_not_read(self) -> None:
-        given = self.begin("greet", MOST + 1)
+        given = self.begin("greet", ORDER_BYTES + 1)
         given.settimeout(10)
         self.assertIn(b" 413 ", await self.run_in_thread(lambda: given.recv(100)))
 
     async def test_an_order_as_long_as_may_be_is_read(self) -> None:
-        name = "x" * (MOST - 100)
+        name = "x" * (ORDER_BYTES - 100)
         [_, found, _] = await self.told("greet", name=name)
         self.assertEqual(found["name"], name)
 

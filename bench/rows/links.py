@@ -47,31 +47,32 @@ def cold(
         }
 
 
-def slow_link(world: World) -> Figures:
-    of = world.image(world.pick(64, 8))
+def beside_direct(world: World, of: Image, *, link: int, rate: int = 0, rounds: int) -> Figures:
+    """Directly and by a node, over a cable of ``link`` bits a second.
+
+    ``rate``: bytes a second that upstream gives a connection; 0 is as many as there are.
+    """
     with (
-        world.ground(partial(shaped, rate=100 * MBIT)) as ground,
-        world.upstream(ground=ground) as upstream,
+        world.ground(partial(shaped, rate=link)) as ground,
+        world.upstream(ground=ground, rate=rate) as upstream,
     ):
         samples = {
             "direct": partial(direct, upstream, of),
             "nodecache": partial(cold, world, ground, upstream, of, 1),
         }
-        return interleaved(world.pick(3, 1), samples)
+        return interleaved(rounds, samples)
+
+
+def slow_link(world: World) -> Figures:
+    of = world.image(world.pick(64, 8))
+    return beside_direct(world, of, link=100 * MBIT, rounds=world.pick(3, 1))
 
 
 def capped(world: World) -> Figures:
     link = 800 * MBIT
     of = world.image(world.pick(256, 32))
-    with (
-        world.ground(partial(shaped, rate=link)) as ground,
-        world.upstream(ground=ground, rate=link // 8 // PARTS) as upstream,
-    ):
-        samples = {
-            "direct": partial(direct, upstream, of),
-            "nodecache": partial(cold, world, ground, upstream, of, 1),
-        }
-        return interleaved(world.pick(2, 1), samples)
+    rate = link // 8 // PARTS
+    return beside_direct(world, of, link=link, rate=rate, rounds=world.pick(2, 1))
 
 
 def crowd(world: World) -> Figures:

@@ -29,7 +29,7 @@ from nodecache.body.sending import Sender
 from nodecache.body.wire import BlobTools, Outcome, Wire
 from nodecache.byteranges import Span
 from nodecache.events import DiskFailed
-from nodecache.failures import Failure, FlightFailed, UpstreamFailure, UpstreamKind
+from nodecache.failures import Failure, UpstreamFailure, UpstreamKind, root_of
 from nodecache.limits import CHECKSUM_BLOCK
 from nodecache.peerwire.frames import Encoder
 from nodecache.results import Loan
@@ -293,6 +293,5 @@ class FramedSender(Sender):
 
 
 def _kind(failure: Failure) -> UpstreamKind:
-    while isinstance(failure, FlightFailed):
-        failure = failure.cause
-    return failure.kind if isinstance(failure, UpstreamFailure) else UpstreamKind.ERROR
+    root = root_of(failure)
+    return root.kind if isinstance(root, UpstreamFailure) else UpstreamKind.ERROR

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from nodecache.body.stall import StallWatch
 from nodecache.body.wire import Outcome, Tools, Wire
 from nodecache.events import Unexpected
-from nodecache.failures import Failure, FlightFailed, UpstreamFailure, UpstreamKind
+from nodecache.failures import Failure, UpstreamFailure, UpstreamKind, root_of
 
 
 @implementer(IPushProducer)
@@ -88,8 +88,10 @@ class Sender:
         """Where the bytes come from has failed."""
         if not self._active:
             return  # our own cancellation
-        self._poisoned = not isinstance(reason.value, Failure) or _was_wrong(reason.value)
-        if not isinstance(reason.value, Failure):
+        if isinstance(reason.value, Failure):
+            self._poisoned = _was_wrong(reason.value)
+        else:
+            self._poisoned = True
             error, trace = repr(reason.value), reason.getTraceback()
             self._tools.observe(Unexpected(where="body", error=error, trace=trace))
         self._end(Outcome.ABORTED, str(reason.value) or "the fetch failed")
@@ -121,5 +123,5 @@ class Sender:
 
 
 def _was_wrong(failure: Failure) -> bool:
-    cause = failure.cause if isinstance(failure, FlightFailed) else failure
-    return isinstance(cause, UpstreamFailure) and cause.kind is UpstreamKind.WRONG
+    root = root_of(failure)
+    return isinstance(root, UpstreamFailure) and root.kind is UpstreamKind.WRONG

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from nodecache.failures import (
     Failure,
-    FlightFailed,
     OfflineMiss,
     PeerFailure,
     UpstreamFailure,
     UpstreamKind,
+    root_of,
 )
 from nodecache.peerwire.answers import Absent, Denied, Refusal, UpstreamAbsent, UpstreamBroken
 from nodecache.sharing.manifest_answers import ToldByPeer
@@ -16,8 +16,7 @@ from nodecache.sharing.manifest_answers import ToldByPeer
 
 def refusal_of(failure: Failure) -> Refusal:
     """Only what this node's own upstream said is told as upstream's word."""
-    while isinstance(failure, FlightFailed):
-        failure = failure.cause
+    failure = root_of(failure)
     if isinstance(failure, OfflineMiss):
         return Denied("offline")
     if isinstance(failure, ToldByPeer):

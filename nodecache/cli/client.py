@@ -19,14 +19,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from nodecache.cli.commands import EXIT_UNREACHABLE
 from nodecache.cli.problems import CommandError
+from nodecache.limits import ORDER_BYTES
 
 #: Seconds that a node may take to answer a question, and to say anything at all
 #: while it carries out an order (it says something every 5 s).
 ANSWER: Final = 15.0
 SILENCE: Final = 30.0
 
-#: Bytes of the longest order: some ten thousand names.
-MOST: Final = 1024 * 1024
 #: Bytes of the longest line of an answer.
 LINE: Final = 16 * 1024 * 1024
 
@@ -137,9 +136,9 @@ class Control:
 
     def _ask(self, connection: _OverUnix, verb: str, document: Mapping[str, Any]) -> None:
         body = json.dumps(document).encode()
-        if len(body) > MOST:
+        if len(body) > ORDER_BYTES:
             raise CommandError(
-                f"the order has {len(body)} bytes, and a node takes {MOST}",
+                f"the order has {len(body)} bytes, and a node takes {ORDER_BYTES}",
                 "Name fewer images at a time, or mean them by a pattern.",
             )
         headers = {"Content-Type": "application/json"}

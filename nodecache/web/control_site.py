@@ -22,7 +22,7 @@ from twisted.web.resource import Resource
 from nodecache.body import Tools
 from nodecache.events import OrderFinished, Unexpected
 from nodecache.failures import Failure, RequestProblem
-from nodecache.limits import MIB, Limits, Timeouts
+from nodecache.limits import ORDER_BYTES, Limits, Timeouts
 from nodecache.seams import WallClock
 from nodecache.steering import Refused, Verb
 from nodecache.web.channel import GuardedChannel
@@ -32,8 +32,6 @@ from nodecache.web.site import GuardedSite
 NDJSON: Final = "application/x-ndjson; charset=utf-8"
 PREFIX: Final = b"/control/v1/"
 
-#: Bytes of the longest order: some ten thousand names.
-MOST: Final = MIB
 #: Characters of an order that the log has.
 GIVEN: Final = 400
 #: Seconds without a word after which the node says that it is alive.
@@ -46,7 +44,7 @@ class ControlChannel(GuardedChannel):
         self.abort()
 
     def refuse_body(self) -> None:
-        self.refuse(RequestProblem.BODY, f"an order has at most {MOST} bytes")
+        self.refuse(RequestProblem.BODY, f"an order has at most {ORDER_BYTES} bytes")
 
 
 class ControlRequest(GuardedRequest):
@@ -62,7 +60,7 @@ class ControlRequest(GuardedRequest):
 
     def gotLength(self, length: int | None) -> None:
         self.content = io.BytesIO()
-        if length is not None and length > MOST and self.channel is not None:
+        if length is not None and length > ORDER_BYTES and self.channel is not None:
             self.channel.refuse_body()
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -70,7 +68,7 @@ class ControlRequest(GuardedRequest):
         if channel is None or channel.refused:
             return
         self._body_bytes += len(data)
-        if self._body_bytes > MOST:
+        if self._body_bytes > ORDER_BYTES:
             channel.refuse_body()
             return
         assert self.content is not None

@@ -51,8 +51,8 @@ class GuardedSite(Site):
         self.wall = wall
         self.channels: set[GuardedChannel] = set()
         self._from: Counter[str] = Counter()
-        #: Open connections of one address; None for no limit.
-        self.most_per_address: int | None = limits.client_connections_per_address
+        #: Open connections of one address.
+        self.most_per_address = limits.client_connections_per_address
         self.active: set[GuardedRequest] = set()
         self._limits = limits
         self.stall = timeouts.client_stall
@@ -82,7 +82,7 @@ class GuardedSite(Site):
     def _is_full(self, host: str) -> bool:
         if len(self.channels) >= self._limits.client_connections:
             return True
-        return self.most_per_address is not None and self._from[host] >= self.most_per_address
+        return self._from[host] >= self.most_per_address
 
     def acceptableProtocols(self) -> Sequence[bytes]:
         return [b"http/1.1"]
