@@ -13,7 +13,7 @@ from nodecache.runtimes.check_containers import check_containers
 from nodecache.runtimes.check_disk import check_disk
 from nodecache.runtimes.check_docker import check_docker
 from nodecache.runtimes.check_node import check_admin, check_clock, check_port, check_upstreams
-from nodecache.runtimes.containerd import CertsDir, CriConfig, read, read_document
+from nodecache.runtimes.containerd import CertsDir, CriConfig, read
 from nodecache.runtimes.diagnosis import diagnose
 from nodecache.runtimes.facts import (
     Answer,
@@ -31,6 +31,7 @@ from nodecache.runtimes.findings import Finding, Severity, needs_action
 from nodecache.runtimes.hosts_toml import HostsPart
 from nodecache.runtimes.kubelet import Thresholds, thresholds
 from nodecache.runtimes.names import Unusable
+from nodecache.runtimes.toml import read_toml
 from nodecache.runtimes.words import environment_words, read_flags
 
 MIRROR = "http://127.0.0.1:5000"
@@ -254,13 +255,13 @@ def test_a_missing_dial_timeout_is_told_where_containerd_knows_it() -> None:
     ],
 )
 def test_a_config_toml_is_read_by_its_version(text: str, config: CriConfig) -> None:
-    assert read([read_document(text)]) == config
+    assert read([read_toml(text)]) == config
 
 
 def test_files_that_are_imported_win() -> None:
     first = "version = 2\n[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/a'\n"
     second = "[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/b'\n"
-    assert read([read_document(first), read_document(second)]).config_path == "/b"
+    assert read([read_toml(first), read_toml(second)]).config_path == "/b"
 
 
 # dockerd.

@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 
 from nodecache.cli.problems import fail
-from nodecache.runtimes.containerd import folders, read, read_document
+from nodecache.runtimes.containerd import folders, read
 from nodecache.runtimes.hosts_toml import Certificates
 from nodecache.runtimes.names import Unusable, Version
 from nodecache.runtimes.registries_conf import FILE_NAME, Registry, in_force
+from nodecache.runtimes.toml import read_toml
 from nodecache.runtimes.words import environment_words
 
 
@@ -19,7 +20,7 @@ def config_path(certs_dir: str, version: Version | None) -> str:
     config = os.path.join(os.path.dirname(folder), "config.toml")
     try:
         with open(config, encoding="utf-8") as file:
-            found = read([read_document(file.read())])
+            found = read([read_toml(file.read())])
     except FileNotFoundError:
         return (
             "containerd reads this at its next pull, if its config_path names this one folder "

@@ -20,7 +20,6 @@ import attrs
 
 from nodecache.runtimes.hosts_toml import HostsFile, parse
 from nodecache.runtimes.names import ANY_REGISTRY, Unusable, Version
-from nodecache.runtimes.toml import read_toml
 
 #: What ``config_path`` is from 2.2 on where the file says nothing.
 DEFAULT_LIST: Final = "/etc/containerd/certs.d:/etc/docker/certs.d"
@@ -63,11 +62,6 @@ class CriConfig:
     def plugin(self) -> str:
         """The plug-in's table in a file of this version."""
         return _PLUGINS.get(self.schema, _PLUGINS[3])
-
-
-def read_document(text: str) -> dict[str, Any]:
-    """Raises Unusable."""
-    return read_toml(text)
 
 
 def imports_of(document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from nodecache.reference import Digest
 from nodecache.reference.images import Pattern
 from nodecache.runtimes import containerd, daemon_json, hosts_toml, kubelet, registries_conf, words
 from nodecache.runtimes.names import Unusable, parse_mirror, parse_registry, parse_version
+from nodecache.runtimes.toml import read_toml
 from nodecache.steering.outline import outline
 from nodecache.steering.unpacking import Unpacker
 from nodecache.steering.verbs import Document, Refused
@@ -72,7 +73,7 @@ def daemon_files(data: bytes) -> None:
 
 def containerd_files(data: bytes) -> None:
     with suppress(Unusable):
-        document = containerd.read_document(_text(data))
+        document = read_toml(_text(data))
         containerd.imports_of(document)
         config = containerd.read([document, document])
         for version in (None, (1, 7, 0), (2, 2, 0)):

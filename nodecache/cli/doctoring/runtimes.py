@@ -16,10 +16,10 @@ from nodecache.runtimes.containerd import (
     folders,
     imports_of,
     read,
-    read_document,
 )
 from nodecache.runtimes.facts import ContainerdFacts, ContainersFacts, DockerFacts
 from nodecache.runtimes.names import Unusable, Version, parse_version
+from nodecache.runtimes.toml import read_toml
 from nodecache.runtimes.words import environment_words, read_flags
 
 RUNTIMES: Final = ("containerd", "docker", "crio", "podman")
@@ -84,7 +84,7 @@ def _documents(root: Root, path: str, depth: int) -> Iterator[dict[str, Any]]:
     if text is None:
         return
     try:
-        document = read_document(text)
+        document = read_toml(text)
     except Unusable as error:
         raise Unusable(f"{path} {error}") from None
     yield document
