@@ -78,6 +78,7 @@ setup(
     install_requires=[
         "attrs>=23.2",
         "click>=8.2",
+        "isal>=1.8,<2",  # CRC-32 at the speed of the memory
         "klein>=24.8",
         "prometheus-client>=0.20",
         "PyYAML>=6.0.2",  # doctor reads the kubelet's configuration

@@ -29,6 +29,7 @@ FLOORS: tuple[tuple[str, frozenset[str]], ...] = (
                 "byteranges",
                 "challenge",
                 "config",
+                "crc",
                 "deadline",
                 "events",
                 "eviction",

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from collections.abc import Sequence
 
 import attrs
 
 from nodecache.byteranges import Span
+from nodecache.crc import crc32
 from nodecache.failures import StoreFailure
 from nodecache.limits import CHECKSUM_BLOCK, MIB
 from nodecache.segments import segment_of, segment_span
@@ -74,7 +74,7 @@ class _Sums:
         while data:
             block_end = min(stop, self.at - self.at % CHECKSUM_BLOCK + CHECKSUM_BLOCK)
             part = data[: block_end - self.at]
-            self.crc = zlib.crc32(part, self.crc)
+            self.crc = crc32(part, self.crc)
             self.at += len(part)
             data = data[len(part) :]
             if self.at == block_end:

@@ -13,11 +13,11 @@ committed blob, and it goes on reading when that is removed. It is closed by
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
 
+from nodecache.crc import crc32
 from nodecache.eviction import whole_blocks
 from nodecache.failures import StoreFailure
 from nodecache.limits import KIB, MIB
@@ -111,7 +111,7 @@ class Partial:
         spans = block_spans(segment_span(index, self.total))
         try:
             good = all(
-                zlib.crc32(self._disk.pread(self.fd, span.size, span.start)) == crc
+                crc32(self._disk.pread(self.fd, span.size, span.start)) == crc
                 for span, crc in zip(spans, self.known.segments[index], strict=True)
             )
         except OSError:
@@ -138,7 +138,7 @@ class Partial:
         self._record(total_line(total))
 
     def record_segment(self, index: int, crcs: Sequence[int]) -> None:
-        """A segment was written: ``crcs`` is the zlib.crc32 of each of its 1 MiB blocks.
+        """A segment was written: ``crcs`` is the CRC-32 of each of its 1 MiB blocks.
 
         A disk that does not take it is no failure here: the segment is merely not resumed.
         """
