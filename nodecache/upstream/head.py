@@ -15,6 +15,8 @@ from nodecache.limits import KIB
 #: Bytes of an answer's head.
 MOST_HEAD: Final = 64 * KIB
 
+_END: Final = b"\r\n\r\n"
+
 
 class Head(ProtocolWrapper):
     """Stands between a connection and the protocol that reads it.
@@ -73,6 +75,12 @@ class Head(ProtocolWrapper):
             self._wire.abortConnection()
             return
         self.bytes += len(data)
+        if self._reading:
+            # Twisted's parser copies all that follows a header's line for each of them.
+            end = data.find(_END) + len(_END)
+            if len(_END) <= end < len(data):
+                self.wrappedProtocol.dataReceived(data[:end])
+                data = data[end:]
         self.wrappedProtocol.dataReceived(data)
 
 
