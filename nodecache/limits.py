@@ -168,6 +168,8 @@ class Limits:
     job_reread: int = 8 * MIB
     # The rate of a fill is measured over at least this much before a connection is added.
     ramp_bytes: int = 4 * MIB
+    # At so many bytes a second the processor is the limit, and no connection is added.
+    ramp_enough: int = 200 * MIB
     # Blobs of unknown length speak for room in steps of this.
     reserve_step: int = 32 * MIB
     # A fill that ran out of room is at most this far ahead of its slowest reader.

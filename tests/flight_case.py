@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from nodecache import segments
 from nodecache.byteranges import Span
 from nodecache.failures import Failure, FlightFailed
-from nodecache.fill import Fills, assembly, crew, first, landing
+from nodecache.fill import Fills, assembly, crew, first, landing, stride
 from nodecache.inflight import Flight
 from nodecache.limits import KIB, Limits
 from nodecache.reference import Digest, Repository
@@ -147,7 +147,7 @@ class FlightCase(StoreCase):
     limits = small_limits()
 
     def setUp(self) -> None:
-        for module in (segments, crew, first, landing):
+        for module in (segments, crew, first, landing, stride):
             self.patch(module, "SEGMENT", SEGMENT)
         for module in (segments, assembly):
             self.patch(module, "CHECKSUM_BLOCK", M)

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from nodecache import segments
 from nodecache.byteranges import Span
 from nodecache.failures import Failure, UpstreamFailure, UpstreamKind
-from nodecache.fill import assembly, crew, first, landing, narrow
+from nodecache.fill import assembly, crew, first, landing, narrow, stride
 from nodecache.inflight import Flight
 from nodecache.limits import Limits
 from nodecache.reference import Digest
@@ -64,7 +64,7 @@ class Tiny(FlightCase):
 
     def setUp(self) -> None:
         super().setUp()
-        for module in (segments, crew, first, landing):
+        for module in (segments, crew, first, landing, stride):
             self.patch(module, "SEGMENT", SEGMENT)
         for module in (segments, assembly):
             self.patch(module, "CHECKSUM_BLOCK", BLOCK)

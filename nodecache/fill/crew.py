@@ -16,43 +16,24 @@ is neither: whom to ask next, the source knows.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from nodecache.byteranges import RangeSet, Span
 from nodecache.events import FillResumed
 from nodecache.failures import UpstreamFailure
 from nodecache.fill.answers import Answer
 from nodecache.fill.demand import Demand
+from nodecache.fill.intake import Intake
 from nodecache.fill.names import Sources
 from nodecache.fill.patience import Patience, Patiences
 from nodecache.fill.senders import Senders
 from nodecache.fill.staff import Staff
+from nodecache.fill.stride import remaining, row, stride
 from nodecache.fill.tools import Tools
 from nodecache.fill.worker import Worker
 from nodecache.inflight import Flight
 from nodecache.limits import SEGMENT
 from nodecache.seams import BlobBody
 from nodecache.segments import next_segment, remaining_span, segment_count, segment_of
-
-
-class Intake(Protocol):
-    """Where a crew's bytes go, and who hears of its end."""
-
-    def received(self, offset: int, data: bytes) -> None:
-        """New bytes, each of them once."""
-        ...
-
-    def sized(self, total: int) -> None:
-        """The size of the blob became known."""
-        ...
-
-    def all_received(self) -> None:
-        """Every byte has come."""
-        ...
-
-    def broken(self, error: Exception) -> None:
-        """The sources give no more."""
-        ...
 
 
 class Crew:
@@ -188,17 +169,30 @@ class Crew:
             return None
         if self.total is None or self._in_order:
             worker.segment = segment_of(self.accepted.covered_from(0))
-        elif worker.segment is None or not self._lacks_of(worker.segment, self.total):
+        elif not self._rest_of(worker, self.total).size:
             self._patience.forget(worker.segment)
-            worker.segment = None
-            worker.segment = self._assigned(worker, self.total)
+            self._assign(worker, self.total)
             if not worker.lane:
                 self.staff.refill()
         if worker.segment is None:
             return None
         if self.total is None:
             return Span(self.accepted.covered_from(0), (worker.segment + 1) * SEGMENT)
-        return remaining_span(worker.segment, self.total, self.accepted)
+        return self._rest_of(worker, self.total)
+
+    def _rest_of(self, worker: Worker, total: int) -> Span:
+        return remaining(worker.segments, total, self.accepted)
+
+    def _assign(self, worker: Worker, total: int) -> None:
+        brought, now = len(worker.segments) * SEGMENT, self._clock.seconds()
+        worker.segment = None
+        index = self._assigned(worker, total)
+        shares = worker.lane or not self.everything or self._tools.spread(self._flight.digest)
+        count = 1
+        if brought and self.staff.alone and not shares:
+            count = stride(brought, now - worker.since)
+        worker.segments = row(index, count, total, self.accepted, self.staff.taken())
+        worker.since = now
 
     def _assigned(self, worker: Worker, total: int) -> int | None:
         if worker.lane:

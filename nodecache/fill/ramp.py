@@ -15,11 +15,15 @@ RISE = 1.1
 
 
 class Ramp:
-    """A window has at least ``seconds`` and ``count`` bytes: both, so that one read is no rate."""
+    """A window has at least ``seconds`` and ``count`` bytes: both, so that one read is no rate.
 
-    def __init__(self, seconds: float, count: int) -> None:
+    At ``enough`` bytes a second no connection is added: the processor is the limit.
+    """
+
+    def __init__(self, seconds: float, count: int, enough: float = float("inf")) -> None:
         self._seconds = seconds
         self._count = count
+        self._enough = enough
         self._best = 0.0
         self._rate = 0.0
         self._began: float | None = None
@@ -41,7 +45,7 @@ class Ramp:
             return False
         self._rate = self._bytes / elapsed
         self._began = None
-        if self._rate < self._best * RISE:
+        if self._rate < self._best * RISE or self._rate >= self._enough:
             self.closed = True
         return not self.closed
 

@@ -48,7 +48,7 @@ class Staff:
         self._new = new
         self._work = work
         self._failed = failed
-        self._ramp = Ramp(tools.timeouts.ramp, tools.limits.ramp_bytes)
+        self._ramp = Ramp(tools.timeouts.ramp, tools.limits.ramp_bytes, tools.limits.ramp_enough)
         self._workers: dict[Worker, None] = {}
 
     def __iter__(self) -> Iterator[Worker]:

@@ -69,7 +69,8 @@ class Foreman(Protocol):
 
 
 class Worker:
-    """``segment`` is the one it is at; ``fresh`` until it brought a byte.
+    """``segment`` is the one it is at, the first where it asks for several ``segments`` at a time;
+    it is at them ``since``, in seconds of ``clock``; ``fresh`` until it brought a byte.
 
     ``lane``: it was hired for what peers wait for, and for nothing else.
     ``place`` tells whether its place in line is free when it ends.
@@ -85,6 +86,7 @@ class Worker:
         place: bool = True,
     ) -> None:
         self.segment = segment
+        self.since = clock.seconds()
         self.pour: Pour | None = None
         self.fresh = True
         self.lane = lane
@@ -93,6 +95,14 @@ class Worker:
         self._crew = crew
         self._clock = clock
         self._task: Deferred[None] | None = None
+
+    @property
+    def segment(self) -> int | None:
+        return self.segments[0] if self.segments else None
+
+    @segment.setter
+    def segment(self, segment: int | None) -> None:
+        self.segments = range(0) if segment is None else range(segment, segment + 1)
 
     @property
     def from_upstream(self) -> bool:
