@@ -47,8 +47,20 @@ class ManifestTests(StoreCase):
         self.write(manifest_of(BODY, OCI_INDEX))
         self.disk.calls.clear()
         self.write(manifest_of(BODY, OCI_INDEX))
-        self.assertEqual(self.disk.calls, [])
+        changing = set(self.disk.calls) - {"open", "close", "stat", "pread"}
+        self.assertEqual(changing, set())
         self.assertEqual(self.store.usage().manifests, 1)
+
+    def test_writing_it_again_mends_one_that_rotted(self) -> None:
+        manifest = manifest_of(BODY, OCI_INDEX)
+        for damage in (b"", b"x" * len(BODY)):
+            self.write(manifest)
+            with open(self.path(manifest.digest), "wb") as file:
+                file.write(damage)
+            self.write(manifest)
+            self.assertEqual(self.read(manifest.digest), manifest)
+        self.assertEqual([event.found_by for event in self.told("corrupt")], ["read", "read"])
+        self.assert_accounts_are_right()
 
     def assert_dropped(self, digest: Digest) -> None:
         self.assertIsNone(self.read(digest))
