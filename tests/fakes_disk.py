@@ -114,6 +114,10 @@ class FaultyDisk(Disk):
         self._check("punch", fd)
         super().punch(fd, start, stop)
 
+    def begin_writing(self, fd: int, start: int, size: int) -> None:
+        self._check("begin_writing", fd)
+        super().begin_writing(fd, start, size)
+
     def fsync(self, fd: int) -> None:
         self._check("fsync", fd)
         super().fsync(fd)

@@ -12,6 +12,7 @@ from nodecache.fill.first import First
 from nodecache.fill.names import Sources
 from nodecache.fill.narrow import Narrow
 from nodecache.fill.tools import Tools
+from nodecache.fill.writeback import Writeback
 from nodecache.fill.writer import Writer
 from nodecache.inflight import Flight
 from nodecache.inflight.waiters import Waiters
@@ -35,6 +36,7 @@ class Course:
             flight, self.assembly, tools.pool, tools.clock, tools.limits, tools.timeouts, self
         )
         self.crew = Crew(flight, sources, self, demand, tools)
+        self._writeback = Writeback(partial, tools.pool, tools.writeback)
         self._demand = demand
         self._flight = flight
         self._tools = tools
@@ -104,6 +106,7 @@ class Course:
         if self._narrow is not None:
             self._narrow.close()
         await self.writer.close()
+        await self._writeback.close()
 
     # What the crew tells.
 
@@ -131,6 +134,8 @@ class Course:
     def written(self) -> None:
         if self._narrow is not None:
             self._narrow.moved()
+        else:
+            self._writeback.written(self.assembly.hashed)
         self._waiters.wake()
 
     def full(self, failure: NoRoom) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure as Raised
 
@@ -32,10 +32,9 @@ from nodecache.store import Known
 class Fills:
     """``stop`` is owed.
 
-    ``places`` is how many connections all fills have at a time, those apart
-    that fetch what peers asked for; by default as many as upstream may have.
-    ``width`` is how many one begins with, ``spread`` how what it reads ahead is
-    scattered, ``blame`` who hears whether the bytes were right.
+    ``places`` is how many connections all fills have at a time, those apart that fetch what peers
+    asked for; by default as many as upstream may have. ``width`` is how many one begins with,
+    ``spread`` how what it reads ahead is scattered, ``blame`` who hears whether the bytes were right.
     """
 
     def __init__(
@@ -66,6 +65,7 @@ class Fills:
             line=Line(limits.fills, clock),
             peer_line=Line(limits.peer_fills, clock),
             share=Share(lambda: store.partials_share),
+            writeback=DeferredLock(),
             width=width,
             spread=spread,
             blame=NoBlame() if blame is None else blame,

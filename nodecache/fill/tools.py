@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
 import attrs
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.fill.connections import Line
@@ -86,7 +87,7 @@ class Tools:
 
     ``connections`` are those of the node, ``line`` is where fills wait for
     their turn; those that only peers asked for have their own, ``peer_line``,
-    and ``share`` of the disk.
+    and ``share`` of the disk. ``writeback`` is held by who lets the disk begin to write.
     """
 
     store: BlobStore
@@ -100,6 +101,7 @@ class Tools:
     line: Line
     peer_line: Line
     share: Share
+    writeback: DeferredLock
     width: Width
     spread: Spreading
     blame: Blame

@@ -18,6 +18,7 @@ IOV_MAX = 1024
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _PUNCH_HOLE = 0x02  # FALLOC_FL_PUNCH_HOLE, linux/falloc.h
+_WRITE = 0x02  # SYNC_FILE_RANGE_WRITE, linux/fs.h
 _KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE; the kernel demands it with the former
 
 
@@ -27,6 +28,13 @@ def _fallocate() -> ctypes._NamedFuncPointer:
     libc = ctypes.CDLL(None, use_errno=True)
     call = libc.fallocate64 if hasattr(libc, "fallocate64") else libc.fallocate
     call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    call.restype = ctypes.c_int
+    return call
+
+
+def _sync_file_range() -> ctypes._NamedFuncPointer:
+    call = ctypes.CDLL(None, use_errno=True).sync_file_range
+    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     call.restype = ctypes.c_int
     return call
 
@@ -101,6 +109,15 @@ class Disk:
     def allocate(self, fd: int, size: int) -> None:
         """Take the blocks of the first ``size`` bytes of a file, which does not grow by it."""
         if _fallocate()(fd, _KEEP_SIZE, 0, size):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+
+    def begin_writing(self, fd: int, start: int, size: int) -> None:
+        """Have the kernel write these bytes to the disk from now on; does not wait for that.
+
+        It takes no note of errors of earlier writes, which are left for fsync.
+        """
+        if _sync_file_range()(fd, start, size, _WRITE):
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
 

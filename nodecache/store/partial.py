@@ -159,6 +159,11 @@ class Partial:
         with translated("punch a hole"):
             self._disk.punch(self.fd, start, stop)
 
+    def begin_writing(self, start: int, stop: int) -> None:
+        """Let the disk begin with these bytes; may run beside any other job but a closing one."""
+        with suppress(OSError):  # of a file system that can not, the commit waits longer
+            self._disk.begin_writing(self.fd, start, stop - start)
+
     @property
     def on_disk(self) -> int:
         """Bytes it takes there, by its own count; 0 once it is closed or committed."""
