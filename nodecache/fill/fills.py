@@ -34,7 +34,7 @@ class Fills:
 
     ``places`` is how many connections all fills have at a time, those apart that fetch what peers
     asked for; by default as many as upstream may have. ``width`` is how many one begins with,
-    ``spread`` how what it reads ahead is scattered, ``blame`` who hears whether the bytes were right.
+    ``spread`` how what it reads ahead is scattered, ``blame`` who hears if the bytes were right.
     """
 
     def __init__(
