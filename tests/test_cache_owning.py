@@ -440,6 +440,26 @@ class DigestTests(OwnerCase):
             self.assertEqual(self.successResultOf(each).body, OLD.body)
         self.assertEqual(self.spent(), [GET_OLD])
 
+    def test_who_had_to_ask_again_is_told_that_it_was_fetched_for_them(self) -> None:
+        """Else the one GET of upstream would be told of as one that was avoided."""
+        self.hub.held["GET"].holding = True
+        asking = self.ask_manifest(reference=OLD.digest)
+        self.clock.advance(self.timeouts.peer_alive)
+        self.assertIsInstance(self.successResultOf(asking), Fetching)
+        self.hub.held["GET"].release()
+        self.assertTrue(self.node.store.has_manifest(OLD.digest))
+        told = [self.manifest(reference=OLD.digest).fetched for _ in range(2)]
+        self.assertEqual(told, [True, False])
+        self.assertEqual(self.spent(), [GET_OLD])
+
+    def test_who_never_asks_again_is_forgotten(self) -> None:
+        self.hub.held["GET"].holding = True
+        self.ask_manifest(reference=OLD.digest)
+        self.clock.advance(self.timeouts.peer_alive)
+        self.hub.held["GET"].release()
+        self.clock.advance(self.timeouts.absent)
+        self.assertFalse(self.manifest(reference=OLD.digest).fetched)
+
 
 class SuspicionTests(OwnerCase):
     def test_it_is_told_of_and_left_to_the_fills(self) -> None:

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from nodecache.discovery import Discovery, Found, NotResolved
 from nodecache.discovery.lookup import Lookup
 from nodecache.discovery.resolvconf import ResolvConf
-from nodecache.events import DiscoveryFailed, Event, PeersSeen
+from nodecache.events import DiscoveryFailed, DiscoveryWorks, Event, PeersSeen
 from nodecache.failures import PeerFailure, PeerKind
 from nodecache.limits import WIRE_VERSION, Timeouts
 from nodecache.membership import Address, Hello, Membership, Peer, PeerTarget
@@ -119,6 +119,9 @@ class DiscoveryCase(SynchronousTestCase):
     def failures(self) -> list[str]:
         return [e.reason for e in self.events if isinstance(e, DiscoveryFailed)]
 
+    def recoveries(self) -> int:
+        return sum(isinstance(e, DiscoveryWorks) for e in self.events)
+
 
 class TestResolving(DiscoveryCase):
     def test_it_resolves_at_once_and_again_at_the_interval(self) -> None:
@@ -165,6 +168,7 @@ class TestResolving(DiscoveryCase):
         self.resolver.says = NotResolved("peers: SERVFAIL")
         self.pass_time(10.1)
         self.assertEqual(len(self.failures()), 3)
+        self.assertEqual(self.recoveries(), 1)
 
     def test_a_silent_resolver_is_given_up_and_asked_again(self) -> None:
         self.resolver.says = None

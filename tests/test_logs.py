@@ -312,10 +312,14 @@ def test_warnings_and_errors_are_marked() -> None:
             "warning: peer n2 failed (blob, cut): gone",
         ),
         (
-            made_up(events.PeerHealth, peer="n2", up=False, reason="timeout"),
+            made_up(events.PeerHealth, peer="n2", up=False, reason="timeout", gone=False),
             "peer n2 is left alone for now: timeout",
         ),
         (made_up(events.PeerHealth, peer="n2", up=True), "peer n2 is asked again"),
+        (
+            made_up(events.PeerHealth, peer="::2", up=False, gone=True, reason="it is n2"),
+            "peer ::2 is no more: it is n2",
+        ),
         (
             made_up(events.PeersOff, off=True, pause_seconds=2.0, reason="most failed"),
             "warning: no peer is asked for 2 s: most failed",
@@ -336,6 +340,10 @@ def test_warnings_and_errors_are_marked() -> None:
         (
             made_up(events.DiscoveryFailed, target="nodecache:5001", reason="NXDOMAIN"),
             "warning: the peers (nodecache:5001) were not found, those known stay: NXDOMAIN",
+        ),
+        (
+            made_up(events.DiscoveryWorks, target="nodecache:5001"),
+            "the peers (nodecache:5001) are found again",
         ),
         (made_up(events.SecretsRead, count=2, reason=""), "accepts 2 secrets of the peers"),
         (

@@ -368,6 +368,7 @@ def test_manifests_that_upstream_was_not_asked_for_are_counted_pulls_avoided() -
         request(kind="blob"),
         events.PeerAsked(**peer, what="manifest", outcome="absent"),
         events.PeerAsked(**peer, what="tag", outcome="hit"),
+        events.PeerAsked(**peer, what="manifest", outcome="hit", head=True),
     )
     assert seen("nodecache_counted_pulls_avoided_total") == 4
 

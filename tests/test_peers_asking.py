@@ -81,6 +81,9 @@ class QuestionTests(PeersCase):
         self.assertEqual(
             whats, [("tag", "hit"), ("manifest", "hit"), ("tag", "hit"), ("tag", "absent")]
         )
+        self.assertEqual(
+            [event.head for event in self.told(PeerAsked)], [False, False, True, False]
+        )
 
     async def test_a_manifest_that_is_not_that_of_its_digest_is_corrupt(self) -> None:
         other = Manifest(digest_of(b"x"), IMAGE.media_type, len(BODY), None, BODY)

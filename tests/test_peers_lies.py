@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
@@ -15,6 +16,7 @@ from nodecache.membership import Address, Peer
 from nodecache.peers import PeerBody
 from nodecache.peerwire import signing
 from nodecache.peerwire.answers import Absent, Elsewhere, Fetching
+from nodecache.watching import Watch
 from tests.fakes_peer_lies import OTHER_SECRET
 from tests.peers_kit import BLOB, PeersCase, question, reactor, until
 
@@ -155,6 +157,38 @@ class LiesTests(PeersCase):
         self.membership.greeted(self.liar.address, hello, later, answered=True)
         self.assertEqual(self.asked_ids(), ["liar"])
         self.assertEqual(self.told(PeerHealth)[-1].up, True)
+
+    async def test_an_address_that_failed_is_over_once_it_has_a_name(self) -> None:
+        """As on a start of all nodes at once: who is not up yet is known by its address."""
+        self.peers = self.start_peers()
+        address, now = self.liar.address, reactor.seconds()
+        self.membership.resolved([address], now)
+        self.membership.unanswered(address, PeerKind.REFUSED, now)
+        self.assertEqual(self.asked_ids(), [])
+        (aside,) = self.told(PeerHealth)
+        self.assertEqual((aside.peer, aside.up, aside.gone), (str(address), False, False))
+        hello = await self.peers.hello(address)
+        self.membership.greeted(address, hello, now + 1, answered=True)
+        self.assertEqual(self.asked_ids(), ["liar"])
+        _, gone = self.told(PeerHealth)
+        self.assertEqual((gone.peer, gone.gone), (str(address), True))
+        self.assertEqual(gone.reason, "it is known as liar now")
+        watch = Watch([])
+        for event in self.events:
+            watch.observe(event, now)
+        problems = [(seen.problem, seen.over) for seen in watch.troubles.seen(now)]
+        self.assertIn((f"peer {address} is left alone for now: refused", True), problems)
+        self.assertEqual([problem for problem, over in problems if not over], [])
+
+    async def test_a_peer_that_failed_and_is_stopping_is_left_alone_no_more(self) -> None:
+        self.liar.lie("500", times=1)
+        await self.failure()
+        self.peers.view()
+        hello = attrs.evolve(await self.peers.hello(self.liar.address), leaving=True)
+        later = reactor.seconds() + self.timeouts.peer_pause_first + 1
+        self.membership.greeted(self.liar.address, hello, later, answered=True)
+        self.assertEqual(self.asked_ids(), [])
+        self.assertTrue(self.told(PeerHealth)[-1].gone)
 
     async def test_when_all_peers_fail_that_is_told_once(self) -> None:
         self.liar.lie("500")

@@ -214,8 +214,16 @@ def test_an_unknown_namespace_is_told_from_a_missing_image() -> None:
             events.PeerHealth(peer="b", up=True, reason=""),
         ),
         (
+            events.PeerHealth(peer="10.0.0.2:5001", up=False, reason="refused"),
+            events.PeerHealth(peer="10.0.0.2:5001", up=False, reason="it is n2", gone=True),
+        ),
+        (
             events.PeersOff(off=True, pause_seconds=1, reason=""),
             events.PeersOff(off=False, pause_seconds=0, reason=""),
+        ),
+        (
+            events.DiscoveryFailed(target="nodecache:5001", reason="SERVFAIL"),
+            events.DiscoveryWorks(target="nodecache:5001"),
         ),
         (events.SecretsRead(count=1, reason="gone"), events.SecretsRead(count=1)),
     ],

@@ -8,7 +8,8 @@ as if a client had asked, within the share of the disk that peers have.
 Upstream's refusal of a name is passed on as upstream's; every other failure
 is this node's own trouble, and says nothing to the asker about its upstream.
 A question that takes longer than a peer waits is answered "I am fetching it",
-and goes on: whoever asks again joins it.
+and goes on: whoever asks again joins it, and is told that it was fetched for
+them, though it may lie on the disk by then.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion, Mode
 from nodecache.reference import Digest, Reference, Repository, Tag
 from nodecache.results import Loan, PeerRegistry
 from nodecache.sharing.duties import Asking, Duties
+from nodecache.sharing.manifest_walk import Recent
 from nodecache.singleflight import SingleFlight, within
 
 #: Of the time in which a peer is to give a sign of life, the part that an answer may take.
@@ -93,13 +95,16 @@ class Owner(PeerRegistry):
         self._wall = tools.wall
         self._observe = tools.observe
         self._questions: SingleFlight[_Key, ManifestAnswer] = SingleFlight()
+        # Who was told to ask again, for as long as that may take.
+        self._put_off: Recent[tuple[str, _Key], None] = Recent()
+        self._longest = tools.timeouts.absent
 
     # Manifests and tags.
 
     async def peer_manifest(
         self,
         question: ManifestQuestion,
-        asker: str,  # noqa: ARG002 -- nobody is preferred
+        asker: str,
     ) -> ManifestAnswer:
         denied = self._denied(question.repository)
         if denied is not None:
@@ -110,11 +115,16 @@ class Owner(PeerRegistry):
         waiter = self._questions.run(key, lambda: self._fetched(question))
         patience = min(self._patience, question.seconds * _SOON)
         try:
-            return await within(waiter, self._clock, Deadline(self._clock.seconds() + patience))
+            answer = await within(waiter, self._clock, Deadline(self._clock.seconds() + patience))
         except UpstreamFailure as failure:
             if failure.kind is UpstreamKind.DOWN:
                 return Elsewhere(self._patience, leaving=True)
+            self._put_off.put((asker, key), None, self._clock.seconds() + self._longest)
             return Fetching(patience)
+        waited = self._put_off.take((asker, key), self._clock.seconds()) is not None
+        if waited and isinstance(answer, Manifest):
+            return attrs.evolve(answer, fetched=True)
+        return answer
 
     def _denied(self, repository: Repository) -> Denied | None:
         rules = self._policy().rules.get(repository.namespace)

@@ -26,7 +26,7 @@ from twisted.python.failure import Failure as Reason
 from nodecache.discovery.greetings import Greet, Greetings
 from nodecache.discovery.lookup import Found, Lookup, NotResolved, Resolver
 from nodecache.discovery.resolvconf import ResolvConfFile
-from nodecache.events import DiscoveryFailed, PeersChanged, PeersSeen
+from nodecache.events import DiscoveryFailed, DiscoveryWorks, PeersChanged, PeersSeen
 from nodecache.limits import Timeouts
 from nodecache.membership import Address, Membership, PeerTarget, View
 from nodecache.seams import Observe
@@ -160,7 +160,9 @@ class Discovery:
             raise NotResolved(f"unforeseen: {type(error).__name__}") from None
 
     def _resolved(self, found: Found) -> None:
-        self._failing = None
+        if self._failing is not None:
+            self._failing = None
+            self._observe(DiscoveryWorks(target=str(self._target)))
         self._misses = 0
         places = [Address(host, self._target.port) for host in found.hosts]
         self._membership.resolved(places, self._reactor.seconds(), partial=found.partial)

@@ -45,6 +45,7 @@ from nodecache.events.node import (
 )
 from nodecache.events.peers import (
     DiscoveryFailed,
+    DiscoveryWorks,
     PeerAnswered,
     PeerAsked,
     PeerBytes,
@@ -65,6 +66,7 @@ __all__ = [
     "Coalesced",
     "CorruptionFound",
     "DiscoveryFailed",
+    "DiscoveryWorks",
     "DiskFailed",
     "Event",
     "Evicted",

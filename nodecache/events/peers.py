@@ -15,7 +15,7 @@ class PeerAsked(Event):
 
     ``what`` is blob, manifest, tag, hello or suspect. ``outcome`` is hit, fetched (for
     us), fetching, referral, absent, upstream_absent, denied, upstream_failed,
-    or a PeerKind value.
+    or a PeerKind value. ``head``: the bytes of a manifest were not asked for.
     """
 
     name: ClassVar[str] = "peer_asked"
@@ -26,6 +26,7 @@ class PeerAsked(Event):
     outcome: str
     seconds: float
     reason: str = ""
+    head: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -43,12 +44,13 @@ class PeerFailed(Event):
 
 @attrs.frozen(kw_only=True)
 class PeerHealth(Event):
-    """A peer was put aside (``up`` False) or came back."""
+    """A peer was put aside (``up`` False) or came back, or is ``gone``: why, says ``reason``."""
 
     name: ClassVar[str] = "peer_health"
     peer: str
     up: bool
     reason: str
+    gone: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -143,6 +145,14 @@ class DiscoveryFailed(Event):
     level: ClassVar[Level] = Level.WARNING
     target: str
     reason: str
+
+
+@attrs.frozen(kw_only=True)
+class DiscoveryWorks(Event):
+    """The name of the peers is resolved again, after it was not."""
+
+    name: ClassVar[str] = "discovery_works"
+    target: str
 
 
 @attrs.frozen(kw_only=True)

@@ -21,6 +21,8 @@ def _failed(event: events.PeerFailed) -> str:
 def _health(event: events.PeerHealth) -> str:
     if event.up:
         return f"peer {event.peer} is asked again"
+    if event.gone:
+        return f"peer {event.peer} is no more: {event.reason}"
     return f"peer {event.peer} is left alone for now: {event.reason}"
 
 
@@ -49,6 +51,10 @@ def _unresolved(event: events.DiscoveryFailed) -> str:
     return f"the peers ({event.target}) were not found, those known stay: {event.reason}"
 
 
+def _works(event: events.DiscoveryWorks) -> str:
+    return f"the peers ({event.target}) are found again"
+
+
 def _secrets(event: events.SecretsRead) -> str:
     count = "1 secret" if event.count == 1 else f"{event.count} secrets"
     if event.reason:
@@ -71,6 +77,7 @@ PEERS: Final[Mapping[type[Event], Callable[[Any], str | None]]] = {
     events.Repaired: _repaired,
     events.PeerIdTwice: _twice,
     events.DiscoveryFailed: _unresolved,
+    events.DiscoveryWorks: _works,
     events.SecretsRead: _secrets,
     events.WishFinished: _wished,
 }

@@ -158,8 +158,8 @@ class Saved(Room):
             self._pulls.inc()
 
     def _asked(self, event: events.PeerAsked) -> None:
-        # One that a peer fetched for us was counted there.
-        if event.what == "manifest" and event.outcome == "hit":
+        # One that a peer fetched for us was counted there; no registry counts a HEAD.
+        if event.what == "manifest" and event.outcome == "hit" and not event.head:
             self._pulls.inc()
 
     def _filled(self, event: events.FillFinished) -> None:

@@ -68,9 +68,12 @@ class Books:
     def now(self) -> float:
         return float(self._clock.seconds())
 
-    def asked(self, peer: str, what: str, mode: str, began: float, outcome: str) -> None:
+    def asked(
+        self, peer: str, what: str, mode: str, began: float, outcome: str, *, head: bool = False
+    ) -> None:
+        seconds = self.now() - began
         self._observe(
-            PeerAsked(peer=peer, what=what, mode=mode, outcome=outcome, seconds=self.now() - began)
+            PeerAsked(peer=peer, what=what, mode=mode, outcome=outcome, seconds=seconds, head=head)
         )
 
     def answered(self, peer: str, answer: BlobAnswer | ManifestAnswer) -> None:
@@ -123,13 +126,24 @@ class Books:
         return view
 
     def _compare(self, view: View, aside: Mapping[str, Trouble]) -> None:
-        """Tell who was put aside, and who is back, since the last view."""
+        """Tell who was put aside, and what became of those that were, since the last view."""
         for peer in sorted(aside.keys() - self._aside):
             self._observe(PeerHealth(peer=peer, up=False, reason=aside[peer].kind.value))
         for peer in sorted(self._aside - aside.keys()):
             if self._off or view.get(peer) is not None:
                 self._observe(PeerHealth(peer=peer, up=True, reason="it answers again"))
+            else:
+                reason = _gone(view, peer)
+                self._observe(PeerHealth(peer=peer, up=False, reason=reason, gone=True))
         self._aside = frozenset(aside)
+
+
+def _gone(view: View, peer: str) -> str:
+    """Why somebody who failed is none of the peers any more, though nobody blames it."""
+    for other in (*view.peers, view.me):
+        if any(str(address) == peer for address in other.addresses):
+            return f"it is known as {other.id} now"
+    return "it is stopping, of another wire version, or was not met for too long"
 
 
 def outcome_of(answer: BlobAnswer | ManifestAnswer) -> str:

@@ -208,7 +208,7 @@ class Peers:
         if isinstance(answer, Manifest) and not is_it(answer, question):
             words = "the manifest is not that of its digest"
             raise self._wrong(peer, what, mode, began, words, PeerKind.CORRUPT)
-        self._books.asked(peer.id, what, mode, began, outcome_of(answer))
+        self._books.asked(peer.id, what, mode, began, outcome_of(answer), head=question.head)
         self._books.answered(peer.id, answer)
         return answer
 

@@ -119,6 +119,12 @@ class Recent(Generic[K, T]):
             return None
         return (kept.value,)
 
+    def take(self, key: K, now: float) -> tuple[T] | None:
+        """As ``get``; it is not known any more then."""
+        found = self.get(key, now)
+        self._kept.pop(key, None)
+        return found
+
     def put(self, key: K, value: T, until: float) -> None:
         self._kept[key] = _Kept(value, until)
         self._kept.move_to_end(key)

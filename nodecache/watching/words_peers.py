@@ -33,6 +33,11 @@ _ASIDE: Final = Words(
     problem="peer {0.peer} is left alone for now: {0.reason}",
     next_step=_BY_ITSELF,
 )
+_UNFOUND: Final = Words(
+    key=("discovery",),
+    problem="the peers ({0.target}) were not found, those known stay: {0.reason}",
+    next_step="Look at the name given as peers, and at the cluster's DNS.",
+)
 _UNREAD: Final = Words(
     key=("secrets",),
     problem="the peers' secrets could not be read: {0.reason}",
@@ -43,7 +48,7 @@ _UNREAD: Final = Words(
 
 def _health(event: events.PeerHealth) -> Trouble | Over:
     aside = _ASIDE(event)
-    return Over(aside.key) if event.up else aside
+    return Over(aside.key) if event.up or event.gone else aside
 
 
 def _secrets(event: events.SecretsRead) -> Trouble | Over:
@@ -79,11 +84,8 @@ PEERS: Final[Mapping[type[Event], Callable[[Any], Trouble | Over | None]]] = {
     events.PeerFailed: _failed,
     events.PeerHealth: _health,
     events.PeersOff: _off,
-    events.DiscoveryFailed: Words(
-        key=("discovery", "{0.target}"),
-        problem="the peers ({0.target}) were not found, those known stay: {0.reason}",
-        next_step="Look at the name given as peers, and at the cluster's DNS.",
-    ),
+    events.DiscoveryFailed: _UNFOUND,
+    events.DiscoveryWorks: lambda _: Over(_UNFOUND.key),
     events.PeerSuspected: _suspected,
     events.SecretsRead: _secrets,
 }
