@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import json
+import os
+import pathlib
+import subprocess
 from functools import partial
+from typing import Any
 
 from tests.system.cluster.cluster import Cluster
 from tests.system.cluster.containers import containerd_in, skopeo_in
-from tests.system.cluster.member import Member
+from tests.system.cluster.member import ADMIN_PORT, Member
 from tests.system.cluster.network import MBIT
 from tests.system.cluster.pulls import Pull, begin
 from tests.system.cluster.upstream import Bill
 from tests.system.parts.images import MIB, Image
 from tests.system.parts.processes import until
 from tests.system.parts.runtimes import Runtime
+from tests.system.parts.town import NODECACHE
 from tests.system.parts.userlands import newer
 
 #: What a herd may take of upstream, as a multiple of the image.
@@ -160,3 +166,79 @@ def test_real_runtimes_of_two_ages_pull_beside_a_herd(land: Cluster) -> None:
             one.result()
             runtime.check(of)
     fetched_once(tab.bill(), of)
+
+
+# What a person types on one node, and all of them do.
+
+
+def typed(member: Member, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command on the machine of ``member``, as in its container: no option is needed."""
+    env = {
+        "NODECACHE_DATA_DIR": str(member.node.data_dir),
+        "NODECACHE_ADMIN_LISTEN": f"127.0.0.1:{ADMIN_PORT}",
+        "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
+    }
+    return subprocess.run(
+        member.station.namespace.argv([*NODECACHE, *words]),
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def told(member: Member, *words: str) -> dict[str, Any]:
+    """The document that a command prints."""
+    done = typed(member, *words, "--json")
+    assert done.returncode == 0, done
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def layers_from(member: Member, name: str) -> set[str]:
+    """What ``show`` says of where the next pull gets them."""
+    rows = [line.split() for line in typed(member, "show", name).stdout.splitlines()]
+    # Behind layer, DIGEST, the two words of SIZE, and HERE.
+    return {" ".join(row[5:]) for row in rows if row[:1] == ["layer"]}
+
+
+def test_commands_on_one_node_see_and_steer_all_of_them(land: Cluster) -> None:
+    of = land.image(2, 1)
+    here, *others = land.members
+    name = of.name.removeprefix("library/")
+    tab = land.upstream.tab()
+    done = typed(here, "pull", name, "--all-nodes")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "7 other nodes were told"
+    assert {f"{one.id}: {name}  done" for one in others} <= set(lines)
+    bill = tab.bill()
+    fetched_once(bill, of)
+    assert bill.asked.manifest_gets == 1, str(bill.asked)
+    nodes = told(others[-1], "status", "--cluster")["nodes"]
+    assert {node["id"] for node in nodes} == {one.id for one in land.members}
+    assert all(node["status"]["bytes"] >= size(of) for node in nodes)
+    assert sum(node["status"]["upstream_bytes"] for node in nodes) >= size(of)
+    assert layers_from(here, name) == {"disk"}
+
+
+def test_what_is_not_here_is_said_to_come_from_the_peers_that_have_it(land: Cluster) -> None:
+    of = land.image(2)
+    name = of.name.removeprefix("library/")
+    here, one, two, *_ = land.members
+    herd(land, of, [here, one, two])
+    assert typed(here, "purge", name, "--yes").returncode == 0
+    assert here.ask(f"/v2/{of.name}/manifests/{of.tag}").status == 200
+    (found,) = layers_from(here, name)
+    assert found in {f"peer {first.id} and 1 more" for first in (one, two)}
+
+
+def test_a_node_that_says_nothing_is_named_and_the_others_are_shown(land: Cluster) -> None:
+    here, silent, *_ = land.members
+    silent.freeze()
+    rows = typed(here, "status", "--cluster").stdout.splitlines()
+    states = {row.split()[0]: row for row in rows[1 : 1 + len(land.members)]}
+    assert "no answer" in states[silent.id]
+    assert states[f"{here.id}*"].split()[1] == "live"
+    assert sum("no answer" in row for row in states.values()) == 1
