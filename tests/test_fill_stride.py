@@ -109,6 +109,20 @@ class Rows(Flowing):
         self.assertEqual(self.stored(digest), data)
         self.assertEqual(set(self.asked()), {1})
 
+    def test_one_who_joins_takes_nothing_of_a_row(self) -> None:
+        """The source is fast until it was asked for several, and slow from then on."""
+        self.limits = small_limits(connections_per_blob=3, ramp_bytes=M)
+        self.fills = self.new_fills()
+        digest, data = self.blob(24 * flight_case.SEGMENT)
+        flight = self.flying(digest)
+        while max(self.asked()) == 1:
+            self.flow(800 * M, self.timeouts.ramp / 5)
+        while flight.connections == 1:
+            self.flow(10 * M, self.timeouts.ramp)
+        self.finish()
+        self.assertEqual(self.stored(digest), data)
+        self.assertEqual(sum(span.size for span in self.spans()), len(data))
+
     def test_a_row_that_is_cut_is_taken_up_where_it_broke_off(self) -> None:
         digest, data = self.blob(12 * flight_case.SEGMENT)
         self.flying(digest)

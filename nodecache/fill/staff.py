@@ -76,11 +76,11 @@ class Staff:
 
     def taken(self) -> set[int]:
         """The segments that are being fetched."""
-        return {worker.segment for worker in self._workers if worker.segment is not None}
+        return {segment for worker in self._workers for segment in worker.segments}
 
     def at(self, segment: int) -> list[Worker]:
         """Who fetches ``segment``."""
-        return [worker for worker in self._workers if worker.segment == segment]
+        return [worker for worker in self._workers if segment in worker.segments]
 
     # Hiring.
 
