@@ -13,7 +13,11 @@ _LEAST = 1.0
 #: A thread whose innermost frame is one of these waits for work.
 IDLE = ("wait (threading.py", "get (queue.py", "doPoll (twisted/internet/epollreactor.py")
 #: What stands above these is the same for all, and left out.
-OUTER = ("mainLoop (twisted/internet/base.py", "inContext (twisted/python/threadpool.py")
+OUTER = (
+    "mainLoop (twisted/internet/base.py",
+    "inContext (twisted/python/threadpool.py",
+    "_work (nodecache/diskpool.py",
+)
 _COLOURS = ("#e8894a", "#e99a5a", "#ecab6c", "#e57b3f")
 
 
