@@ -57,7 +57,8 @@ class Listening(TestCase):
 
     def test_a_port_that_is_taken_is_one_line_that_names_the_setting(self) -> None:
         [(_, port)] = self.open("127.0.0.1:0").addresses
-        with pytest.raises(ConfigError, match=rf"^listen: cannot listen on 127.0.0.1:{port}: .+$"):
+        said = rf"^listen: cannot listen on 127.0.0.1:{port}: .+; .+ give another --listen$"
+        with pytest.raises(ConfigError, match=said):
             self.open(f"127.0.0.1:{port}")
 
     def test_a_family_whose_port_is_taken_closes_what_was_opened(self) -> None:

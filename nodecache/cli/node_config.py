@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -236,6 +239,10 @@ def _told(outcome: Outcome) -> str:
 
 
 def _note(text: str) -> None:
+    """To stderr; in a terminal no word is broken at its edge."""
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, columns, break_long_words=False, break_on_hyphens=False)
     click.echo(text, err=True)
 
 

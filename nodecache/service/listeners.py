@@ -78,10 +78,15 @@ def _open_sockets(setting: str, address: ListenAddress) -> list[socket.socket]:
     except OSError as error:
         for made in opened:
             made.close()
-        raise ConfigError(
-            f"{setting}: cannot listen on {address}: {error.strerror or error}"
-        ) from None
+        problem = f"{setting}: cannot listen on {address}: {error.strerror or error}"
+        raise ConfigError(problem + _way_out(setting, error)) from None
     return opened
+
+
+def _way_out(setting: str, error: OSError) -> str:
+    if error.errno != errno.EADDRINUSE:
+        return ""
+    return f"; stop what listens there, or give another --{setting.replace('_', '-')}"
 
 
 def _candidates(setting: str, host: str) -> Iterable[tuple[socket.AddressFamily, str]]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pathlib
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import attrs
 import pytest
 
 from tests.system.conftest import Shop
 from tests.system.parts import screens
 from tests.system.parts.hub import Hub
 from tests.system.parts.processes import need_root
-from tests.system.parts.terminal import COLUMNS, LINES
+from tests.system.parts.terminal import COLUMNS, LINES, Terminal
 from tests.system.parts.town import NODECACHE, Town, town_of
 
 #: Set, the screens of docs/command-line.md are written, not compared.
@@ -54,19 +56,84 @@ SCENES = (
     ("export", ("export", "redis:7", "-o", "redis.tar")),
     ("import", ("import", "redis.tar", "--name", "acme/carried:1")),
     ("wrong", ("show", "ngnix:1.27")),
+    ("serve", ("serve", "--data-dir", "/var/lib/nodecache")),
+    ("setting", ("serve", "--max-size", "much")),
+    ("taken", ("serve",)),
+    ("runtimes", ("node-config", "--help")),
+    ("hosts", ("node-config", "containerd")),
+    ("unused", ("doctor",)),
+    ("used", ("doctor", "--runtime", "containerd")),
+    ("completion", ("completion", "--help")),
 )
+#: How those end that do not end well.
+CODES = {"wrong": (1,), "bench": (0, 1), "setting": (2,), "taken": (2,), "unused": (1,)}
+#: Screens with lines that a terminal folds: of logs, of files, and errors of one line.
+FOLDED = ("serve", "setting", "taken", "hosts")
+#: Findings of doctor about this machine, and their number, are not compared.
+ABOUT_THE_NODE = ("containerd", "port", "node", "upstream")
 
 
-def test_every_screen_fits_and_is_as_the_document_shows_it(town: Town) -> None:
-    seen: dict[str, str] = {}
-    for name, arguments in SCENES:
-        given = ("--mirror", f"127.0.0.1:{town.node.port}") if name == "bench" else ()
-        with town.terminal(*arguments, *given) as terminal:
+@attrs.frozen
+class Scene:
+    """What a person sees who types ``words`` on a node; ``given`` and ``env`` make it one."""
+
+    words: tuple[str, ...]
+    given: tuple[str, ...] = ()
+    env: Mapping[str, str] = attrs.Factory(dict)
+
+    def play(self, town: Town) -> tuple[int, str]:
+        """The exit code, and the screen."""
+        argv = [*NODECACHE, *self.words, *self.given]
+        with Terminal(argv, {**town.env, **self.env}, town.node.folder) as terminal:
+            if self.words[0] == "serve":
+                terminal.until(lambda seen: "try it:" in seen or "nodecache: " in seen, "a start")
+                if terminal.process.poll() is None and "try it:" in terminal.screen:
+                    terminal.type("\x03")
             code = terminal.end()
-        shown = terminal.screen
-        assert code in {"wrong": (1,), "bench": (0, 1)}.get(name, (0,)), shown
+        shown = terminal.screen.replace(str(second(town)), "/var/lib/nodecache")
+        typed = " ".join(_quoted(word) for word in self.words)
+        return code, f"$ nodecache {typed}\n{shown}"
+
+
+def second(town: Town) -> pathlib.Path:
+    """The data folder of a second node."""
+    return town.node.folder / "second"
+
+
+def _on_this_machine(town: Town, hub: Hub) -> dict[str, Scene]:
+    """What some commands are given so that they meet the same everywhere."""
+    node, root = town.node, town.node.folder / "root"
+    certs = root / "etc" / "containerd" / "certs.d"
+    (certs / "docker.io").mkdir(parents=True, exist_ok=True)
+    config = f'version = 3\n[{_CRI}]\nconfig_path = "/etc/containerd/certs.d"\n'
+    (root / "etc" / "containerd" / "config.toml").write_text(config)
+    serve = ("--data-dir", str(second(town)), "--min-free", "1MiB", "--log-format", "console")
+    ports = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+    doctor = ("--root", str(root), "--mirror", node.url, "--runtime-version", "2.1.6")
+    at_home = {"NODECACHE_UPSTREAMS": f"docker.io={hub.url}", **hub.client_env()}
+    given = {
+        "bench": (("--mirror", f"127.0.0.1:{node.port}"), {}),
+        "serve": ((*serve, *ports), {}),
+        "taken": ((*serve, *ports, "--listen", f"127.0.0.1:{node.port}"), {}),
+        "unused": (doctor, at_home),
+        "used": (doctor, at_home),
+    }
+    return {name: Scene(words, *given.get(name, ())) for name, words in SCENES}
+
+
+_CRI = "plugins.'io.containerd.cri.v1.images'.registry"
+
+
+def test_every_screen_fits_and_is_as_the_document_shows_it(town: Town, hub: Hub) -> None:
+    seen: dict[str, str] = {}
+    for name, scene in _on_this_machine(town, hub).items():
+        if name == "used":
+            _point(town)
+        code, shown = scene.play(town)
+        shown = screens.folded(shown) if name in FOLDED else shown
+        assert code in CODES.get(name, (0,)), shown
         assert max(map(len, shown.splitlines())) <= COLUMNS, shown
-        seen[name] = f"$ nodecache {' '.join(_quoted(word) for word in arguments)}\n{shown}"
+        seen[name] = shown
     assert town.pipe("purge", "acme/carried", "--pinned", "--yes").returncode == 0
     assert len(seen["help"].splitlines()) <= LINES
     if os.environ.get(WRITE):
@@ -79,16 +146,35 @@ def test_every_screen_fits_and_is_as_the_document_shows_it(town: Town) -> None:
 
 def essence(name: str, text: str) -> list[str]:
     """The shape of a screen, without what the machine and other tests have to do with it."""
+    if name in FOLDED:
+        text = screens.unfolded(text)
     lines = screens.shape(text)
     if name == "cluster":
         return lines[:3]  # what is not well with a node stands below
     if name == "bench":
         # How fast this machine is now, and whether its page cache can be emptied, is not said.
         return [line for line in lines if "N%" in line and not line.startswith("disk, read")]
+    if name == "hosts":
+        return lines[: lines.index("# end nodecache") + 1]  # this machine's config stands below
+    if name in ("used", "unused"):
+        return [line for part in _parts(lines) if part[0] in ABOUT_THE_NODE for line in part]
     if name == "status":
         facts = lines[lines.index("") : lines.index("UPSTREAM STATE SINCE PULLS LEFT RESET IN") + 2]
         return [line.partition(" ")[0] for line in facts]
     return lines
+
+
+def _parts(lines: list[str]) -> Iterator[list[str]]:
+    """What doctor says of one thing after the other."""
+    for _, part in itertools.groupby(lines[1:], bool):
+        yield list(part)
+
+
+def _point(town: Town) -> None:
+    """containerd at the node, as its config says already."""
+    certs = town.node.folder / "root" / "etc" / "containerd" / "certs.d"
+    words = ("node-config", "containerd", "--certs-dir", str(certs), "--mirror", town.node.url)
+    assert town.pipe(*words, "--write").returncode == 0
 
 
 def _quoted(word: str) -> str:

@@ -18,7 +18,6 @@ from tests.system.conftest import Shop
 from tests.system.parts.hub import Hub
 from tests.system.parts.images import Image
 from tests.system.parts.processes import until
-from tests.system.parts.terminal import COLUMNS, Terminal
 from tests.system.parts.town import NODECACHE, Town, town_of
 from tests.system.parts.zoo import quarter_gib
 from tests.system.test_command_line import SCENES
@@ -94,39 +93,10 @@ def harbour(the_harbour: Harbour, hub: Hub) -> Harbour:
 
 # In a terminal.
 
-#: Of each command that has no screen in the document, what a person types, and sees.
-TERMINAL = {
-    "node-config": ("node-config containerd", "hosts.toml"),
-    "completion": ("completion fish", "complete --no-files --command nodecache"),
-    "doctor": ("doctor --runtime podman --mirror http://127.0.0.1:9", "PROBLEM"),
-}
 
-
-def test_every_command_is_tried_in_a_terminal() -> None:
+def test_every_command_has_a_screen_in_the_document() -> None:
     shown = {words[0] for _, words in SCENES}
-    rest = {entry.name for entry in COMMANDS} - shown
-    assert rest - {"serve"} == set(TERMINAL)  # the test below is about serve
-
-
-def test_what_is_in_no_document_fits_a_terminal_too(harbour: Harbour) -> None:
-    for name, (words, seen) in TERMINAL.items():
-        with harbour.town.terminal(*harbour.typed(words)) as terminal:
-            code = terminal.end()
-        assert code == (1 if name == "doctor" else 0), terminal.screen
-        assert seen in terminal.screen, terminal.screen
-        if name == "doctor":
-            assert max(map(len, terminal.screen.splitlines())) <= COLUMNS, terminal.screen
-
-
-def test_a_node_in_a_terminal_says_how_to_try_it_and_ends_by_ctrl_c(world: pathlib.Path) -> None:
-    given = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--min-free", "1MiB")
-    folder = str(world / "in-a-terminal")
-    env = {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
-    with Terminal([*NODECACHE, "serve", "--data-dir", folder, *given], env) as terminal:
-        terminal.until(lambda text: "try it: docker pull localhost:" in text, "it is ready")
-        terminal.type("\x03")
-        assert terminal.end() == 0, terminal.screen
-    assert "stopping (SIGINT)" in terminal.screen
+    assert {entry.name for entry in COMMANDS} <= shown
 
 
 # Interrupted.

@@ -8,6 +8,8 @@ from __future__ import annotations
 import pathlib
 import re
 
+from tests.system.parts.terminal import COLUMNS
+
 DOCUMENT = pathlib.Path(__file__).parents[3] / "docs" / "command-line.md"
 
 _SCREEN = re.compile(r"<!-- screen (\w+) -->\n```console\n(.*?)```\n", re.DOTALL)
@@ -29,6 +31,21 @@ def shape(text: str) -> list[str]:
     for pattern, word in _SHAPES:
         text = pattern.sub(word, text)
     return [line.strip() for line in text.strip().splitlines()]
+
+
+def folded(text: str) -> str:
+    """As a terminal shows lines that are longer than it is wide."""
+    lines = (
+        line[at : at + COLUMNS]
+        for line in text.splitlines()
+        for at in range(0, max(1, len(line)), COLUMNS)
+    )
+    return "\n".join(lines)
+
+
+def unfolded(text: str) -> str:
+    """The lines of ``text`` before it was ``folded``."""
+    return "".join(line if len(line) == COLUMNS else f"{line}\n" for line in text.splitlines())
 
 
 def documented() -> dict[str, str]:
