@@ -14,7 +14,7 @@ from nodecache.runtimes.hosts_toml import Host, HostsFile, knows_dial_timeout
 from nodecache.runtimes.names import DOCKER_HUB_SERVER, same_url
 
 _SUBJECT: Final = "containerd"
-_WRITE: Final = "Run 'nodecache node-config containerd --write'"
+_WRITE: Final = "nodecache node-config containerd --write"
 
 
 def missing(registry: str, mirror: str, why: str) -> Finding:
@@ -24,7 +24,7 @@ def missing(registry: str, mirror: str, why: str) -> Finding:
         _SUBJECT,
         f"{registry} is not pulled through {mirror}: {why}",
         "Every node fetches it for itself, from the registry.",
-        f"{_WRITE} --registry {registry}; no restart is needed.",
+        f"Run '{_WRITE} --registry {registry}'; no restart is needed.",
     )
 
 
@@ -74,7 +74,7 @@ def _registry(
             _SUBJECT,
             f"{found.place}/hosts.toml sets no dial_timeout",
             "A port that swallows packets costs 30 s for each request, instead of 1 s.",
-            f"{_WRITE} (containerd knows it since 2.1.0 and 2.0.7).",
+            f"Run '{_WRITE}' (containerd knows it since 2.1.0 and 2.0.7).",
         )
 
 
