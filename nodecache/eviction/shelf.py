@@ -6,9 +6,9 @@ size above the low STAMP_BITS, and in them the last use in whole seconds.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Hashable, Iterable
 from itertools import chain
-from operator import itemgetter
 from typing import Generic, TypeVar
 
 #: Bytes; the allocation unit of ext4 and xfs as they are commonly made.
@@ -81,18 +81,27 @@ class Shelf(Generic[K]):
     def load(self, entries: Iterable[tuple[K, int, float]]) -> None:
         """Merge ``entries`` into the free ones, by last use."""
         here = ((k, size_of(packed), used_at_of(packed)) for k, packed in self.free.items())
-        ordered = sorted(chain(here, entries), key=itemgetter(2))
-        self.free = _pack_all(ordered)
-        self.free_bytes = sum(map(blocks, self.free.values()))
+        self.free = _packed(chain(here, entries))
+        # Written out: two calls for each of a million are a third of a second.
+        counted = sum(-(-(packed >> _STAMP_BITS) // BLOCK) for packed in self.free.values())
+        self.free_bytes = counted * BLOCK
 
 
-def _pack_all(ordered: list[tuple[K, int, float]]) -> dict[K, int]:
-    """``pack`` for a million at a time: its checks are made once, for the ends."""
-    if not ordered:
+def _packed(entries: Iterable[tuple[K, int, float]]) -> dict[K, int]:
+    """``pack`` for a million at a time, in the order of their last use.
+
+    By columns and not by tuples, which were more memory than what comes of them. The checks
+    of ``pack`` are made once, for the ends.
+    """
+    keys: list[K] = []
+    sizes, times = array("q"), array("d")
+    for key, size, used_at in entries:
+        keys.append(key)
+        sizes.append(size)
+        times.append(used_at)
+    order = sorted(range(len(keys)), key=times.__getitem__)
+    if not order:
         return {}
-    if (
-        min(map(itemgetter(1), ordered)) < 0
-        or not 0 <= ordered[0][2] <= ordered[-1][2] < _STAMP_MOST
-    ):
-        return {key: pack(size, used_at) for key, size, used_at in ordered}
-    return {key: size << _STAMP_BITS | int(used_at) for key, size, used_at in ordered}
+    if min(sizes) < 0 or not 0 <= times[order[0]] <= times[order[-1]] < _STAMP_MOST:
+        return {keys[at]: pack(sizes[at], times[at]) for at in order}
+    return {keys[at]: sizes[at] << _STAMP_BITS | int(times[at]) for at in order}

@@ -14,7 +14,7 @@ import attrs
 from nodecache.events import CacheSize
 from nodecache.eviction import Ledger, whole_blocks
 from nodecache.seams import Observe, WallClock
-from nodecache.store.keys import Entry, Key, Kind, kind_of
+from nodecache.store.keys import Entries, Entry, Key, Kind, kind_of
 
 #: Seconds between two writes of a time of last use to the file itself.
 TOUCH = 3600.0
@@ -58,9 +58,7 @@ class Accounts:
         """Exact, in bytes; None for what is not served."""
         return None if key in self.hidden else self.ledger.size(key)
 
-    def load(
-        self, blobs: Sequence[Entry], others: Sequence[Entry], partials: Sequence[Entry]
-    ) -> None:
+    def load(self, blobs: Entries, others: Sequence[Entry], partials: Sequence[Entry]) -> None:
         """What the scan found; once."""
         self.ledger.load(chain(blobs, others))
         self.ledger.load(partials, partial=True)
