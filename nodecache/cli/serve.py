@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -76,6 +77,8 @@ def serve(**flags: object) -> None:
         loaded = read_settings(flags, environ)
     except ConfigError as error:
         fail(str(error))
+    # Of what is loaded and scanned now nothing is garbage; once the node serves it collects.
+    gc.disable()
     from nodecache.service import run  # the reactor is installed by this import
 
     sys.exit(run(loaded, lambda: read_settings(flags, environ), environ, sys.stdout))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -50,6 +51,12 @@ def keep_buffers() -> bool:
         taken = library.mallopt(_M_TRIM_THRESHOLD, _KEPT)
         return bool(taken and library.mallopt(_M_MMAP_THRESHOLD, _MAPPED))
     return False
+
+
+def collect_from_here() -> None:
+    """What the start has made stays for good: the collector never looks through it again."""
+    gc.freeze()
+    gc.enable()
 
 
 def on_signal(number: int, reactor: Any, then: Callable[[], None]) -> None:

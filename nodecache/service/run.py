@@ -20,7 +20,7 @@ from nodecache.failures import EXIT_UNUSABLE, ConfigError, DataFolderError
 from nodecache.logs import LogSwitch, LogWriter, Sampler, UnexpectedObserver, level_of
 from nodecache.metrics import Metrics
 from nodecache.service.node import Node
-from nodecache.service.process import on_signal, prepare
+from nodecache.service.process import collect_from_here, on_signal, prepare
 from nodecache.service.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class _Run:
             self._reactor, time.time, self.observe, self._metrics, self._environ, self._switch
         )
         self._node = await Node.start(around, self._loaded.settings)
+        collect_from_here()
         if self._ending:  # a signal came while the folder was scanned
             await self._stop("a signal during the start")
 
