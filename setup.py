@@ -30,6 +30,7 @@ OTEL = [
 
 TEST = [
     *OTEL,
+    "grafana-foundation-sdk>=1769699998!10",
     "hypothesis>=6.100",
     "kubernetes-validate>=1.34",
     "pytest>=8",
