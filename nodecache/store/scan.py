@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import resource
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -32,10 +33,12 @@ from nodecache.store.records import TAG_BYTES, read_file, remove_file
 _HEX = re.compile(r"[0-9a-f]{64}")
 #: Folders of blobs that one job looks at.
 SHARDS = 8
-#: Seconds a blob above which the kernel's caches are cold. Then most of the time goes into
-#: the kernel's own work, and several jobs at a time pay; else they would but fight for the
-#: interpreter (a million blobs on two cores: cold 20 s with one, 13 with four; warm 6 and 9).
+#: Seconds of the kernel's own work for a blob, and units of 512 bytes read from the disk for
+#: it, above which its caches are cold. Several jobs at a time pay then; else they would but
+#: fight for the interpreter (a million blobs on two cores: cold 20 s with one, 13 with four;
+#: warm 6 and 9). The time that passes would not tell: a full machine has it pass as well.
 SLOW = 10e-6
+READ = 1 / 8
 WIDTH = 4
 #: The only blob that has no bytes.
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -80,12 +83,21 @@ async def scan(ground: Ground, now: float) -> Found:
         for group in some:
             found.add(await run(functools.partial(_scan_blobs, disk, layout, group, now)))
 
-    began = ground.clock.seconds()
-    await look_at(islice(groups, 1))
-    slow = ground.clock.seconds() - began > SLOW * len(found.blobs)
+    first = list(islice(groups, 1))
+    slow = bool(first) and await run(lambda: _is_slow(disk, layout, first[0], now, found))
     lines = [Deferred.fromCoroutine(look_at(groups)) for _ in range(WIDTH if slow else 1)]
     await gatherResults(lines, consumeErrors=True)
     return found
+
+
+def _is_slow(disk: Disk, layout: Layout, shards: Sequence[str], now: float, found: Found) -> bool:
+    """Blocks. Scan ``shards``; whether the kernel had to work, or to read, for what is there."""
+    before = resource.getrusage(resource.RUSAGE_THREAD)
+    seen = _scan_blobs(disk, layout, shards, now)
+    found.add(seen)
+    after = resource.getrusage(resource.RUSAGE_THREAD)
+    worked = after.ru_stime - before.ru_stime > SLOW * len(seen.blobs)
+    return worked or after.ru_inblock - before.ru_inblock > READ * len(seen.blobs)
 
 
 def _scan_others(disk: Disk, layout: Layout, now: float) -> Found:
