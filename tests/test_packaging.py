@@ -25,7 +25,9 @@ def lower_bounds() -> dict[str, str]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OTEL"
     ]
     wanted += traces
-    bounds = (re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\d.]+)", each) for each in wanted)
+    bounds = (
+        re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\d.]+)(?:,<[\d.]+)?", each) for each in wanted
+    )
     return {match[1].lower(): match[2] for match in bounds if match}
 
 

@@ -16,6 +16,7 @@ _SCREEN = re.compile(r"<!-- screen (\w+) -->\n```console\n(.*?)```\n", re.DOTALL
 
 #: What differs from run to run, and what it is in a shape.
 _SHAPES = (
+    (re.compile(r"\^C"), "^C "),  # what is typed stands before what is said
     (re.compile(r"sha256:[0-9a-f]+"), "DIGEST"),
     (re.compile(r"[█░]+"), "BAR"),
     (re.compile(r"\b[0-9]+(?:\.[0-9]+)*"), "N"),
