@@ -38,6 +38,21 @@ def test_the_first_bytes_are_read_as_they_come() -> None:
     assert gathering.read(1448, 1.0) == LONGEST
 
 
+def test_the_few_last_bytes_of_a_burst_are_no_slow_link() -> None:
+    """A sender's pieces end behind a good read: rests there made 26 MB/s of a fast link."""
+    gathering, now = begun(), 0.0
+    for _ in range(8):
+        assert gathering.read(256 * 1024, now := now + 0.0005) == 0.0
+        assert gathering.read(983, now := now + 0.0005) == 0.0
+
+
+def test_a_good_read_of_a_slow_link_is_followed_by_a_rest() -> None:
+    """100 Mbit/s: what gathered, and then a packet on its own."""
+    gathering = begun()
+    assert gathering.read(GOOD_READ, 0.005) == 0.0
+    assert gathering.read(1448, 0.0051) == pytest.approx(0.005, rel=0.1)
+
+
 @given(st.lists(st.tuples(st.integers(0, 1 << 20), st.floats(0.0, 100.0))))
 def test_a_rest_is_never_noticed(reads: list[tuple[int, float]]) -> None:
     gathering, now = Gathering(0.0), 0.0

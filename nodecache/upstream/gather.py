@@ -27,6 +27,7 @@ class Gathering:
     def __init__(self, now: float) -> None:
         self._at = now
         self._eager = EAGER
+        self._before = 0, 0.0
 
     def read(self, size: int, now: float) -> float:
         """After a read of ``size`` bytes: seconds to rest before the next; 0.0 for none."""
@@ -34,7 +35,10 @@ class Gathering:
         if self._eager > 0:
             self._eager -= size
             return 0.0
+        # Of two reads, since the last bytes of a burst are few, however fast it came.
+        came, during = self._before[0] + size, self._before[1] + gap
+        self._before = size, gap
         if size >= GOOD_READ / 2:
             return 0.0
-        rest = min(LONGEST, gap * GOOD_READ / max(size, 1))
+        rest = min(LONGEST, during * GOOD_READ / max(came, 1))
         return rest if rest >= SHORTEST else 0.0
