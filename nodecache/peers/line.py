@@ -3,7 +3,8 @@
 Twisted's Agent sends and parses, each request over its own ``Lease`` of the
 pool, which bounds the head of an answer in bytes. What it leaves open is added:
 the head is bounded in time, and a kept connection that turns out to be dead is
-told apart, so that the request can be signed anew for another one.
+told apart, so that the request can be signed anew for another one. And the
+bytes of a body are not copied on their way (``chunks``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IStreamClientEndpoint,
 )
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
+from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import Agent, RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
@@ -29,6 +32,7 @@ from nodecache import __version__
 from nodecache.failures import PeerKind, UpstreamKind
 from nodecache.limits import Timeouts
 from nodecache.membership import Address
+from nodecache.peers.chunks import Chunks
 from nodecache.peers.dialling import AnyAddress
 from nodecache.upstream.dial import READ_SIZE, NoConnection
 from nodecache.upstream.explain import causes, explain
@@ -42,6 +46,10 @@ _EVERY = {
     "Accept-Encoding": ["identity"],
     "User-Agent": [f"nodecache/{__version__}"],
 }
+
+
+#: How a body is cut, and what puts it together.
+_DECODERS: Final[Any] = {b"chunked": Chunks}
 
 
 class LineFault(Exception):
@@ -71,7 +79,7 @@ class Line:
     def __init__(self, reactor: Any, timeouts: Timeouts) -> None:
         self._reactor = reactor
         self._connect = timeouts.peer_connect
-        self._pool = Pool(reactor, timeouts.keepalive)
+        self._pool = _Pool(reactor, timeouts.keepalive)
         self._closed = False
 
     async def send(
@@ -120,6 +128,31 @@ class Line:
         await deferLater(self._reactor, 0)
         self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]  # Twisted's own
         await deferLater(self._reactor, 0)
+
+
+class _Client(HTTP11ClientProtocol):
+    """Its answers' chunks are read by ``Chunks``."""
+
+    def request(self, request: Any) -> Deferred[Any]:
+        asking: Deferred[Any] = super().request(request)
+        # None where the connection was lost already.
+        if self._parser is not None:
+            self._parser._transferDecoders = _DECODERS  # noqa: SLF001  # no other way to it
+        return asking
+
+
+class _Clients(Factory):
+    def __init__(self, quiescent: Callable[[Any], object], _described: str) -> None:
+        self._quiescent = quiescent
+
+    def buildProtocol(self, addr: object) -> HTTP11ClientProtocol:
+        del addr
+        client: HTTP11ClientProtocol = _Client(self._quiescent)  # type: ignore[no-untyped-call]
+        return client
+
+
+class _Pool(Pool):
+    _factory = _Clients  # type: ignore[assignment]  # has what is called of Twisted's own
 
 
 class _Fixed:

@@ -161,8 +161,11 @@ class Decoder:
         #: How many ALIVE came since the last byte.
         self.idle = 0
 
-    def feed(self, data: bytes) -> list[FrameEvent]:
-        """What ``data`` brought. Raises SumFault, and WireFault for all else that is wrong."""
+    def feed(self, data: bytes | memoryview) -> list[FrameEvent]:
+        """What ``data`` brought; of a view, bytes are copied.
+
+        Raises SumFault, and WireFault for all else that is wrong.
+        """
         events: list[FrameEvent] = []
         at = 0
         while at < len(data):
@@ -176,7 +179,7 @@ class Decoder:
                 at = self._read_payload(data, at, events)
         return events
 
-    def _read_head(self, data: bytes, at: int, events: list[FrameEvent]) -> int:
+    def _read_head(self, data: bytes | memoryview, at: int, events: list[FrameEvent]) -> int:
         stop = at + HEAD - len(self._head)
         self._head += data[at:stop]
         if len(self._head) == HEAD:
@@ -207,9 +210,10 @@ class Decoder:
         """Whether a sum must come before more bytes."""
         return bool(self._pieces) and self._at % CHECKSUM_BLOCK == 0
 
-    def _read_data(self, data: bytes, at: int) -> int:
+    def _read_data(self, data: bytes | memoryview, at: int) -> int:
         take = min(self._left, len(data) - at)
-        piece = data if take == len(data) else data[at : at + take]
+        # A slice of bytes is no copy where it is all of them.
+        piece = bytes(data[at : at + take])
         self._crc = crc32(piece, self._crc)
         self._at += take
         self._pieces.append(piece)
@@ -222,7 +226,7 @@ class Decoder:
             self._kind = None
         return at + take
 
-    def _read_payload(self, data: bytes, at: int, events: list[FrameEvent]) -> int:
+    def _read_payload(self, data: bytes | memoryview, at: int, events: list[FrameEvent]) -> int:
         stop = min(len(data), at + self._left)
         self._payload += data[at:stop]
         self._left -= stop - at
