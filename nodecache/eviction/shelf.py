@@ -82,7 +82,7 @@ class Shelf(Generic[K]):
         """Merge ``entries`` into the free ones, by last use."""
         here = ((k, size_of(packed), used_at_of(packed)) for k, packed in self.free.items())
         self.free = _packed(chain(here, entries))
-        # Written out: two calls for each of a million are a third of a second.
+        # Written out: it is done a million times.
         counted = sum(-(-(packed >> _STAMP_BITS) // BLOCK) for packed in self.free.values())
         self.free_bytes = counted * BLOCK
 
@@ -90,8 +90,8 @@ class Shelf(Generic[K]):
 def _packed(entries: Iterable[tuple[K, int, float]]) -> dict[K, int]:
     """``pack`` for a million at a time, in the order of their last use.
 
-    By columns and not by tuples, which were more memory than what comes of them. The checks
-    of ``pack`` are made once, for the ends.
+    By columns, so that no tuple is kept for each of them. The checks of ``pack`` are made
+    once, for the ends.
     """
     keys: list[K] = []
     sizes, times = array("q"), array("d")

@@ -20,7 +20,7 @@ Entry: TypeAlias = tuple[Key, int, float]
 
 
 class Entries:
-    """Many entries, kept by columns: a million tuples were as much memory again."""
+    """Many entries, kept by columns: no tuple, int and float for each of a million."""
 
     def __init__(self) -> None:
         self.keys: list[Key] = []
