@@ -23,6 +23,7 @@ import attrs
 from nodecache.failures import (
     BadRequest,
     BlobsMissing,
+    Crowded,
     Failure,
     NameDenied,
     NoRoom,
@@ -40,6 +41,8 @@ from nodecache.reference import BasePath, BlobPath, ManifestPath, RegistryPath, 
 MESSAGE_LENGTH: Final = 512
 #: Seconds. What to say to a client of a sole registry when nobody named a time.
 DEFAULT_RETRY: Final = 60
+#: Seconds. Connections come and go sooner than upstreams do.
+CROWDED_RETRY: Final = 1
 #: Seconds. Longer waits are not passed on.
 LONGEST_RETRY: Final = 86400
 
@@ -173,6 +176,9 @@ class Case(enum.Enum):
         "no room on disk, and it can not be passed through", _UNAVAILABLE, _UNAVAILABLE_TO_ALL
     )
     STORE = Row("the disk fails", _UNAVAILABLE, _UNAVAILABLE_TO_ALL)
+    CROWDED = Row(
+        "more connections than a port may have", _UNAVAILABLE, _UNAVAILABLE_TO_ALL, "Retry-After"
+    )
     UNEXPECTED = Row("a defect of nodecache", _BROKEN, _BROKEN_TO_ALL)
 
     @property
@@ -188,6 +194,7 @@ _BY_TYPE: Final[tuple[tuple[type[Failure], Case], ...]] = (
     (BlobsMissing, Case.BLOBS_MISSING),
     (NoRoom, Case.NO_ROOM),
     (StoreFailure, Case.STORE),
+    (Crowded, Case.CROWDED),
 )
 
 
@@ -234,6 +241,8 @@ def _headers(failure: Failure, status: int) -> tuple[tuple[str, str], ...]:
         return (("Allow", "GET, HEAD"),)
     if isinstance(failure, RangeNotSatisfiable):
         return (("Content-Range", f"bytes */{failure.size}"),)
+    if status == 503 and isinstance(failure, Crowded):
+        return (("Retry-After", str(CROWDED_RETRY)),)
     if status in {429, 503} and isinstance(failure, UpstreamFailure):
         return _retry_after(failure)
     return ()

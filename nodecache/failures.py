@@ -172,6 +172,10 @@ class NoRoom(StoreFailure):
     """Not enough room within the cap and above the floor, even after eviction."""
 
 
+class Crowded(Failure):
+    """A port has as many connections as it may have, of one address or of all."""
+
+
 class FlightFailed(Failure):
     """A blob in flight ended without becoming whole; ``cause`` says why."""
 

@@ -25,6 +25,7 @@ from nodecache.answers import (
 from nodecache.failures import (
     BadRequest,
     BlobsMissing,
+    Crowded,
     Failure,
     FlightFailed,
     NameDenied,
@@ -136,6 +137,7 @@ ROWS: dict[Case, Expected] = {
     Case.WRONG: not_now(upstream(U.WRONG)),
     Case.DOWN: not_now(upstream(U.DOWN, 0.5), ("Retry-After", "1")),
     Case.BLOBS_MISSING: not_now(BlobsMissing("library/alpine:latest")),
+    Case.CROWDED: not_now(Crowded("too many"), ("Retry-After", "1")),
     Case.NO_ROOM: not_now(NoRoom("no room for 5 bytes")),
     Case.STORE: not_now(StoreFailure("disk says EIO")),
     Case.UNEXPECTED: not_now(Failure(), status="500 UNKNOWN", sole="500 UNKNOWN"),

@@ -173,9 +173,14 @@ class ErrorTests(LoopbackCase):
         self.assertEqual(self.registry.asked, [])
 
     async def test_an_odd_host_header_changes_nothing(self) -> None:
-        for host in ("", "a b", "xn--\xff", "[::1", "evil.example:port", "é" * 80):
+        for host in ("", "evil.example", "[fe80::1%eth0]:5000", "a_b", ":5000"):
             reply = await self.ask("/v2/", Host=host)
             self.assertEqual((host, reply.status), (host, 200))
+
+    async def test_what_is_no_host_is_refused(self) -> None:
+        for host in ("a b", "xn--\xff", "[::1", "evil.example:port", "é" * 80):
+            reply = await self.ask("/v2/", Host=host)
+            self.assertEqual((host, reply.status), (host, 400))
 
     async def test_an_exception_in_the_cache_is_a_clean_500_and_an_event(self) -> None:
         self.registry.manifests["latest"] = ZeroDivisionError("a defect")

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from nodecache.body import BlobSender
 from nodecache.events import RequestFinished, Unexpected
 from nodecache.limits import Limits, Timeouts
+from nodecache.web.turned_away import PATIENCE
 from tests.fakes_registry import digest_of, some_bytes
 from tests.loopback import Client, LoopbackCase, descriptors, request, turns, until
 
@@ -345,7 +346,10 @@ class FewConnectionsTests(LoopbackCase):
     async def test_connections_beyond_the_limit_are_closed_at_once(self) -> None:
         clients = [await self.connect() for _ in range(5)]
         await until(lambda: len(self.site.channels) == 5)
-        await (await self.connect()).hung_up()
+        sixth = await self.connect()
+        await until(lambda: self.site.turned_away)
+        self.clock.advance(PATIENCE)
+        await sixth.hung_up()
         clients[0].leave()
         await until(lambda: len(self.site.channels) == 4)
         self.assertEqual((await self.ask("/v2/")).status, 200)

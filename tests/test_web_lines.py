@@ -42,6 +42,14 @@ def test_request_lines(line: bytes, version: int | None) -> None:
         (b"Content-Length: 0", True),
         (b"content-length:\t52 \t", True),
         (b"Transfer-Encoding: Chunked", True),
+        (b"Host:", True),
+        (b"host: localhost:5000 ", True),
+        (b"Host: [fd00::1]:5000", True),
+        (b"Host: 10.0.0.1", True),
+        (b"Host: a/../b", False),
+        (b"Host: a b", False),
+        (b"Host: user@a", False),
+        (b"Host: a:b", False),
         (b"X-A : b", False),
         (b" folded", False),
         (b"\tfolded", False),
@@ -93,6 +101,30 @@ def test_a_header_that_is_let_pass_has_a_name_and_no_end_within(line: bytes) -> 
         assert colon
         assert name.strip(b" \t") == name
         assert not set(b"\r\n\x00") & set(value)
+
+
+class HostTests(LoopbackCase):
+    """Also where the bytes of a request have been heard before."""
+
+    async def statuses(self, *requests: bytes) -> list[int]:
+        client = await self.connect()
+        for each in requests:
+            before = len(client.replies())
+            client.send(each)
+            await until(lambda: len(client.replies()) > before)  # noqa: B023 -- awaited here
+        return [reply.status for reply in client.replies()]
+
+    async def test_a_request_names_one_host(self) -> None:
+        good = request("/v2/")
+        none = good.replace(b"Host: localhost:5000\r\n", b"")
+        two = good.replace(b"Host: localhost:5000\r\n", b"Host: a\r\nHOST: b\r\n")
+        self.assertEqual(await self.statuses(good, good, none), [200, 200, 400])
+        self.assertEqual(await self.statuses(none), [400])
+        self.assertEqual(await self.statuses(good, two), [200, 400])
+
+    async def test_http_1_0_may_name_none(self) -> None:
+        old = b"GET /v2/ HTTP/1.0\r\n\r\n"
+        self.assertEqual(await self.statuses(old), [200])
 
 
 class RefusedInTheMiddleTests(LoopbackCase):

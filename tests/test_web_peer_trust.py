@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from nodecache.events import PeerAnswered, Unexpected
+from nodecache.events import PeerAnswered, TurnedAway, Unexpected
 from nodecache.limits import MIB, Limits
 from nodecache.peerwire.codec import HELLO, STATUS, SUSPECT, WARM, encode_hello
 from nodecache.peerwire.documents import MOST_SMALL, MOST_SUSPECT
 from nodecache.peerwire.hello import Hello
 from nodecache.web.peer_site import UNSIGNED_BYTES, UNSIGNED_BYTES_OF_ONE
+from nodecache.web.turned_away import PATIENCE
 from tests.loopback import WALL, Client, request, turns, until
 from tests.peer_case import ASKER, ME, SECRET, PeerCase, Sent
 
@@ -274,12 +275,28 @@ class ConnectionTests(TrustCase):
 
     async def test_connections_have_a_bound_of_their_own(self) -> None:
         clients = [await self.connect() for _ in range(5)]
+        await until(lambda: len(self.site.turned_away) == 2)
+        self.clock.advance(PATIENCE)
         await until(lambda: sum(client.closed for client in clients) == 2)
         self.assertEqual(len(self.site.channels), 3)
+        told = [(event.port, event.limit, event.status) for event in self.told(TurnedAway)]
+        self.assertEqual(told, [("peer", "all", 503)] * 2)
+
+    async def test_one_too_many_is_told_so(self) -> None:
+        self.site.most_per_address = 1
+        await self.connect()
+        await until(lambda: self.site.channels)
+        client = await self.connect()
+        client.send(request(STATUS))
+        await until(client.replies)
+        self.assertEqual((client.reply.status, client.reply.header("Retry-After")), (503, "1"))
+        self.assertEqual([event.limit for event in self.told(TurnedAway)], ["address"])
 
     async def test_one_address_can_not_take_the_place_of_all(self) -> None:
         self.site.most_per_address = 2
         clients = [await self.connect() for _ in range(4)]
+        await until(lambda: len(self.site.turned_away) == 2)
+        self.clock.advance(PATIENCE)
         await until(lambda: sum(client.closed for client in clients) == 2)
         self.source = "127.0.0.2"
         elsewhere = await self.connect()

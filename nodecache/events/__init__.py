@@ -41,6 +41,7 @@ from nodecache.events.node import (
     Stopping,
     TagResolved,
     TracesFailed,
+    TurnedAway,
     Unexpected,
 )
 from nodecache.events.peers import (
@@ -103,6 +104,7 @@ __all__ = [
     "TagResolved",
     "TokenFetched",
     "TracesFailed",
+    "TurnedAway",
     "Unexpected",
     "UpstreamAnswered",
     "UpstreamBytes",

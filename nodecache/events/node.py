@@ -185,6 +185,24 @@ class OrderFinished(Event):
 
 
 @attrs.frozen(kw_only=True)
+class TurnedAway(Event):
+    """A port refused who came, before there was a request.
+
+    ``limit`` is the one that was met: ``all`` (open connections), ``address`` (those from one
+    address), ``head`` (what was sent is no request, or too large), ``slow`` (a request was begun
+    and did not become whole in time). ``status`` is what was answered, 0 for nothing.
+    """
+
+    name: ClassVar[str] = "turned_away"
+    level: ClassVar[Level] = Level.WARNING
+    port: str  # mirror, peer, admin, control
+    limit: str
+    client: str
+    status: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class SettingWarning(Event):
     name: ClassVar[str] = "setting"
     level: ClassVar[Level] = Level.WARNING

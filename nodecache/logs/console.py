@@ -47,6 +47,7 @@ class Console:
             events.DiskFailed: lambda e: f"the disk failed to {e.operation}: {e.reason}",
             events.LeftOut: lambda e: f"{e.count} more lines like this were left out ({e.of})",
             events.LogLevelSet: _level,
+            events.TurnedAway: lambda e: f"{e.port} port turned {e.client} away: {e.reason}",
             events.TracesFailed: lambda e: f"the collector of traces takes none: {e.reason}",
             events.Unexpected: lambda e: (
                 f"a defect of nodecache in {e.where}: {e.error}\n{e.trace}"

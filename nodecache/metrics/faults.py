@@ -54,6 +54,14 @@ class Faults(Room):
         self._traces = self._counter(
             "traces_failed_total", "Complaints of and about the collector of traces."
         )
+        self._turned = self._counter(
+            "turned_away_total",
+            "Connections that a port refused, by the limit that was met.",
+            ("port", "limit"),
+        )
+        for port in ("mirror", "peer", "admin", "control"):
+            for limit in ("all", "address", "head", "slow"):
+                self._turned.labels(port, limit)
         self._operation = Bounded()
         for operation in OPERATIONS:
             self._disk.labels(self._operation(operation))
@@ -67,11 +75,15 @@ class Faults(Room):
             events.DiskFailed: self._disk_failed,
             events.LeftOut: lambda event: self._left_out.inc(event.count),
             events.TracesFailed: lambda _: self._traces.inc(),
+            events.TurnedAway: self._turned_away,
             events.Unexpected: lambda _: self._defects.inc(),
         }
 
     def _corruption(self, event: events.CorruptionFound) -> None:
         self._corrupt.labels(event.kind, event.found_by).inc()
+
+    def _turned_away(self, event: events.TurnedAway) -> None:
+        self._turned.labels(event.port, event.limit).inc()
 
     def _disk_failed(self, event: events.DiskFailed) -> None:
         self._disk.labels(self._operation(event.operation)).inc()

@@ -111,6 +111,8 @@ class AdminRequest(GuardedRequest):
 class AdminSite(GuardedSite):
     """``hosts`` are the names, beside addresses and localhost, under which it is known."""
 
+    name = "admin"
+
     def __init__(self, app: Klein, hosts: Collection[str], *args: Any) -> None:
         super().__init__(app.resource(), AdminRequest, *args)
         self._hosts = frozenset({"localhost", *(host.lower() for host in hosts)})

@@ -30,7 +30,7 @@ from zope.interface import implementer
 from nodecache.answers import Asked, answer
 from nodecache.failures import BadRequest, RequestProblem
 from nodecache.limits import MIB
-from nodecache.web.lines import can_go_on, is_header, version_of
+from nodecache.web.lines import can_go_on, is_header, is_host, version_of
 
 if TYPE_CHECKING:
     from nodecache.web.request import GuardedRequest
@@ -75,6 +75,8 @@ class GuardedChannel(HTTPChannel):
         self._spoken = False
         #: Minor version of the request whose head is being received.
         self._head: int | None = None
+        #: Host headers of it.
+        self._hosts = 0
         self._thrown_away = 0
         self._linger: IDelayedCall | None = None
         self._answered = 0
@@ -96,6 +98,15 @@ class GuardedChannel(HTTPChannel):
 
     def resetTimeout(self) -> None:
         """Bytes alone buy no time."""
+
+    def timeoutConnection(self) -> None:
+        if self._buffer or self._head is not None or self._command_begun():
+            self.site.too_slow(self)
+        super().timeoutConnection()
+
+    def _command_begun(self) -> bool:
+        """Whether a request's body is being received."""
+        return bool(self.requests) and self.busy is None
 
     # The client's pace.
 
@@ -136,18 +147,27 @@ class GuardedChannel(HTTPChannel):
         if self.refused:
             return
         if self._head is None:
-            self._head = version_of(line)
+            self._head, self._hosts = version_of(line), 0
             # One empty line before a request is let pass, and what follows a last one.
             if self._head is None and line and self.persistent:
                 self._respondToBadRequestAndDisconnect()
                 return
         elif not line:
+            if not self._names_host():
+                self.refuse(RequestProblem.QUERY, "a request names one host (RFC 9112, 3.2)")
+                return
             self._head = None
         elif not is_header(line, self._head):
             self._receivedHeaderSize += len(line)
             self._respondToBadRequestAndDisconnect()
             return
+        elif is_host(line):
+            self._hosts += 1
         super().lineReceived(line)
+
+    def _names_host(self) -> bool:
+        """Once, as RFC 9112 (3.2) asks; only HTTP/1.0 may leave it out."""
+        return self._hosts == 1 or (self._hosts == 0 and self._head == 0)
 
     def rawDataReceived(self, data: bytes) -> None:
         if not self.refused:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure as Reason
@@ -34,6 +35,8 @@ PREFIX: Final = b"/control/v1/"
 
 #: Characters of an order that the log has.
 GIVEN: Final = 400
+#: Open connections to the socket: whoever may open it is the node's administrator.
+CONNECTIONS: Final = 256
 #: Seconds without a word after which the node says that it is alive.
 ALIVE: Final = 5.0
 
@@ -218,6 +221,7 @@ class ControlSite(GuardedSite):
     """A factory to listen with on a Unix socket. ``stop`` gives up what is under way."""
 
     protocol = ControlChannel
+    name = "control"
 
     def __init__(
         self,
@@ -227,7 +231,11 @@ class ControlSite(GuardedSite):
         timeouts: Timeouts,
         limits: Limits,
     ) -> None:
-        super().__init__(Resource(), ControlRequest, tools, wall, timeouts, limits)
+        # All of them come from no address.
+        own = attrs.evolve(
+            limits, client_connections=CONNECTIONS, client_connections_per_address=CONNECTIONS
+        )
+        super().__init__(Resource(), ControlRequest, tools, wall, timeouts, own)
         self.verbs = {verb.name: verb for verb in verbs}
 
     def verb(self, path: bytes) -> Verb | None:
@@ -243,3 +251,5 @@ class ControlSite(GuardedSite):
                 request.give_up()
         for channel in list(self.channels):
             channel.close_when_idle()
+        for turned in list(self.turned_away):
+            turned.abort()

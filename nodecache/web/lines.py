@@ -15,6 +15,10 @@ _HEADER: Final = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([^\x00\r\n]*)")
 #: More digits no length has, and int() takes no more than 4300 of them.
 _LENGTH: Final = re.compile(rb"[0-9]{1,100}[ \t]*")
 _CODING: Final = re.compile(rb"(?i)chunked[ \t]*")
+#: A name or an address, and a port (RFC 3986, 3.2); nothing is a host as well.
+_HOST: Final = re.compile(
+    rb"(\[[0-9A-Za-z:.%_~\-]+\]|[0-9A-Za-z\-._~%!$&'()*+,;=]*)(:[0-9]{0,5})?[ \t]*"
+)
 #: In what is there of a line that has not ended.
 _BARE: Final = re.compile(rb"\n|\r(?!$)", re.DOTALL)
 
@@ -33,9 +37,16 @@ def is_header(line: bytes, version: int) -> bool:
     name = found[1].lower()
     if name == b"content-length":
         return _LENGTH.fullmatch(found[2]) is not None
+    if name == b"host":
+        return _HOST.fullmatch(found[2]) is not None
     if name == b"transfer-encoding":
         return version == 1 and _CODING.fullmatch(found[2]) is not None
     return True
+
+
+def is_host(line: bytes) -> bool:
+    """Whether ``line``, which is a header, says whom the request is for."""
+    return line[:5].lower() == b"host:"
 
 
 def can_go_on(data: bytes) -> bool:

@@ -37,6 +37,7 @@ class MirrorSite(GuardedSite):
     """
 
     protocol = MirrorChannel
+    name = "mirror"
 
     def __init__(
         self,

@@ -58,6 +58,7 @@ class PeerSite(GuardedSite):
     """
 
     protocol = PeerChannel
+    name = "peer"
 
     def __init__(
         self,

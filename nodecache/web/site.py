@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -20,10 +20,13 @@ from twisted.web.server import Site
 from nodecache.answers import Answer
 from nodecache.body import Tools
 from nodecache.deadline import Deadline
+from nodecache.events import TurnedAway
 from nodecache.limits import Limits, Timeouts
 from nodecache.seams import Observe, WallClock
 from nodecache.web.channel import GuardedChannel
+from nodecache.web.exchange import client_name
 from nodecache.web.request import GuardedRequest
+from nodecache.web.turned_away import TURNED_AWAY, TurnedAwayChannel
 
 #: For ``listen``: connections that the kernel holds until they are accepted.
 #: The pods of a node start together.
@@ -35,6 +38,10 @@ class GuardedSite(Site):
 
     # Not within the proxy that Twisted puts around it for the sake of HTTP/2.
     protocol = GuardedChannel  # type: ignore[assignment]
+    #: Of the port, in logs and metrics.
+    name: ClassVar[str] = "other"
+    #: Whether those who are turned away have nowhere else to ask.
+    sole_registry = False
 
     def __init__(
         self,
@@ -50,6 +57,7 @@ class GuardedSite(Site):
         self.tools = tools
         self.wall = wall
         self.channels: set[GuardedChannel] = set()
+        self.turned_away: set[TurnedAwayChannel] = set()
         self._from: Counter[str] = Counter()
         #: Open connections of one address.
         self.most_per_address = limits.client_connections_per_address
@@ -69,8 +77,9 @@ class GuardedSite(Site):
     # What Twisted calls.
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        if self._is_full(host := getattr(addr, "host", "")):
-            return None  # closed at once
+        host = getattr(addr, "host", "")
+        if limit := self._limit_met(host):
+            return self._turn_away(limit, host)
         channel = super().buildProtocol(addr)
         channel.host = host
         # Of one that is idle, and takes not even what was written to it before.
@@ -79,10 +88,25 @@ class GuardedSite(Site):
         channel.totalHeadersSize = self._limits.header_bytes
         return channel
 
-    def _is_full(self, host: str) -> bool:
+    def _limit_met(self, host: str) -> str:
+        """The limit that one more connection from ``host`` would break; empty for none."""
         if len(self.channels) >= self._limits.client_connections:
-            return True
-        return self._from[host] >= self.most_per_address
+            return "all"
+        return "address" if self._from[host] >= self.most_per_address else ""
+
+    def _turn_away(self, limit: str, host: str) -> TurnedAwayChannel | None:
+        whose = f"from {client_name(host)}" if limit == "address" else "in all"
+        reason = f"the {self.name} port has as many connections {whose} as it may have"
+        heard = len(self.turned_away) < TURNED_AWAY
+        # None is closed at once: so many of them can only be an attack.
+        self.tell_turned_away(limit, host, 503 if heard else 0, reason)
+        return TurnedAwayChannel(self, reason) if heard else None
+
+    def tell_turned_away(self, limit: str, host: str, status: int, reason: str) -> None:
+        client = client_name(host)
+        self.observe(
+            TurnedAway(port=self.name, limit=limit, client=client, status=status, reason=reason)
+        )
 
     def acceptableProtocols(self) -> Sequence[bytes]:
         return [b"http/1.1"]
@@ -100,6 +124,11 @@ class GuardedSite(Site):
 
     def refused(self, channel: GuardedChannel, refusal: Answer) -> None:
         """``channel`` was answered before a request was read."""
+        self.tell_turned_away("head", channel.host, refusal.status, refusal.message)
+
+    def too_slow(self, channel: GuardedChannel) -> None:
+        """``channel`` began a request, and is closed before that became whole."""
+        self.tell_turned_away("slow", channel.host, 0, "the request did not come whole in time")
 
     def request_over(self, request: GuardedRequest) -> None:
         self.active.discard(request)
@@ -149,4 +178,6 @@ class GuardedSite(Site):
         for channel in list(self.channels):
             if not channel.broken_off:
                 channel.abort()
+        for turned in list(self.turned_away):
+            turned.abort()
         return cut

@@ -265,16 +265,28 @@ def _hosts() -> list[Shape]:
     kind = "host"
     host = "Host: localhost"
     return [
-        Shape(kind, "none", replaced(f"{host}\r\n", ""), "200"),
+        Shape(kind, "none", replaced(f"{host}\r\n", "")),
+        Shape(kind, "none, in HTTP/1.0", _of_old, "200"),
+        Shape(kind, "two", replaced(host, f"{host}\r\nHost: evil.example")),
+        Shape(kind, "the same twice", replaced(host, f"{host}\r\n{host}")),
         Shape(
             kind,
-            "two",
-            replaced(host, f"{host}\r\nHost: evil.example"),
-            each("200", "", "421", "200"),
+            "two in HTTP/1.0",
+            replaced(f" HTTP/1.1\r\n{host}", f" HTTP/1.0\r\n{host}\r\n{host}"),
         ),
         Shape(kind, "another", replaced(host, "Host: evil.example"), each("200", "", "421", "200")),
-        Shape(kind, "junk", replaced(host, "Host: a/../b@c:99999"), each("200", "", "421", "200")),
+        Shape(kind, "junk", replaced(host, "Host: a/../b@c:99999")),
+        Shape(kind, "none behind a good one", _none_behind, "200, 400"),
     ]
+
+
+def _of_old(port: Port) -> bytes:
+    return good(port).replace(b" HTTP/1.1\r\nHost: localhost\r\n", b" HTTP/1.0\r\n")
+
+
+def _none_behind(port: Port) -> bytes:
+    """The good one is remembered by its bytes; what follows is read all the same."""
+    return good(port, close=False) + good(port).replace(b"Host: localhost\r\n", b"")
 
 
 def _bodies() -> list[Shape]:
