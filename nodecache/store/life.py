@@ -79,7 +79,8 @@ class Life:
     async def _tidy(self) -> None:
         """What did not work before may work now."""
         room, drafts = self._room, self._ground.drafts
-        await self._run(drafts.sweep)
+        if drafts.left:
+            await self._run(drafts.sweep)
         await room.tidy()
         if room.doubt is not None:
             try:

@@ -99,6 +99,11 @@ class Drafts:
         finally:
             self._remove(draft)
 
+    @property
+    def left(self) -> int:
+        """Files that ``sweep`` has to remove."""
+        return len(self._left)
+
     def sweep(self) -> None:
         """Remove what could not be removed before, as far as that works now."""
         for draft in tuple(self._left):
