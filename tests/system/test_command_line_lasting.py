@@ -75,7 +75,11 @@ class Harbour:
             "FOLDER": str(self.folder),
             "MIRROR": f"127.0.0.1:{self.town.node.port}",
         }
-        return [given.get(word, word).replace("FOLDER", given["FOLDER"]) for word in words.split()]
+        found = [given.get(word, word) for word in words.split()]
+        inner = ("FOLDER", "MIRROR")
+        for name in inner:
+            found = [word.replace(name, given[name]) for word in found]
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +129,8 @@ LASTING = {
     "export": Lasting("export BIG -o FOLDER/new.tar", "exporting", Harbour.here),
     "import": Lasting("import ARCHIVE", "importing", Harbour.packed),
     "bench": Lasting("bench --mirror MIRROR", "Measuring", nothing),
+    "status": Lasting("status --cluster", "", nothing),
+    "doctor": Lasting("doctor --runtime podman --mirror http://MIRROR", "", nothing),
 }
 
 
