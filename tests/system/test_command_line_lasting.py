@@ -39,6 +39,12 @@ class Harbour:
     def scratch(self) -> list[pathlib.Path]:
         return list((self.town.node.data_dir / "v1" / "tmp").iterdir())
 
+    def counted(self) -> bool:
+        """Whether the node's metric has heard of all blobs that are on its disk."""
+        blobs = (self.town.node.data_dir / "v1" / "blobs").rglob("*")
+        count = sum(path.is_file() for path in blobs)
+        return self.town.node.metric("nodecache_cache_blobs") == count
+
     def names(self) -> list[str]:
         listed = json.loads(self.town.node.admin("/api/v1/images").body)
         return [row["name"] for row in listed["images"]]
@@ -92,6 +98,7 @@ def the_harbour(world: pathlib.Path, the_hub: Hub, shop: Shop) -> Iterator[Harbo
 def harbour(the_harbour: Harbour, hub: Hub) -> Harbour:
     del hub  # as usual
     the_harbour.town.as_usual()
+    until(the_harbour.counted, "what was just pulled is counted")
     return the_harbour
 
 
