@@ -34,3 +34,22 @@ def test_buffers_that_come_and_go_keep_their_pages() -> None:
     kept, faults = done.stdout.split()
     assert kept == "True"
     assert int(faults) < 1000
+
+
+_COLLECTS = """
+import gc
+from nodecache.service.process import collect_from_here
+
+gc.disable()
+class Ring: pass
+made = [Ring() for _ in range(1000)]
+collect_from_here()
+print(gc.isenabled(), any(isinstance(each, Ring) for each in gc.get_objects()))
+"""
+
+
+def test_a_node_that_serves_collects_again_but_for_what_its_start_made() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _COLLECTS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["True", "False"]
