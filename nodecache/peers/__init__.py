@@ -2,7 +2,8 @@
 
 The way of a question, from the outside in: ``peers`` knows the questions;
 ``courier`` signs one, takes it to a peer and proves the answer; ``line`` does
-HTTP over kept connections, which ``dialling`` makes; ``body`` gives on what is
+HTTP over kept connections, which ``dialling`` makes; ``chunks`` puts together what
+comes over them; ``body`` gives on what is
 checked of a blob. ``books`` tells the membership, and everybody by events, how
 peers do. ``secrets`` reads the file of the cluster's secrets.
 """
