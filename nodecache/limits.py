@@ -35,6 +35,10 @@ class Timeouts:
     flush: float = 0.002
     # A fill whose disk is full looks again this often.
     full_retry: float = 1.0
+    # A fill without room waits this long for what is being stored or closed to make some.
+    room: float = 1.0
+    # Such a fill looks this often whether there is some.
+    room_look: float = 0.05
     # The rate of a fill is measured over at least this long before a connection is added.
     ramp: float = 0.25
     # A client that takes no byte for this long is dropped.
@@ -57,7 +61,8 @@ class Timeouts:
     token_margin: float = 10.0
     # tags/list and referrers are served from memory or disk for this long.
     listing_ttl: float = 60.0
-    # An answered range keeps its blob from eviction this long after its last reader.
+    # An answered range keeps its blob from eviction this long after its last reader, unless
+    # nothing else can go.
     grace_pin: float = 60.0
     # Spans are sent to their collector this often.
     traces_flush: float = 2.0
@@ -152,7 +157,7 @@ class Limits:
     header_bytes: int = 64 * KIB
     # Header lines of a client's request.
     header_lines: int = 200
-    # Open connections of clients; more are closed at once.
+    # Open connections of clients; one more is told so (503, for a blob 404).
     client_connections: int = 4096
     # Of these, from one address, so that one pod that opens them without end is not alone here.
     client_connections_per_address: int = 2048
@@ -203,11 +208,11 @@ class Limits:
     peer_sweep: int = 32
     # Fills at a time that only peers asked for.
     peer_fills: int = 32
-    # Open connections of peers; more are closed at once.
+    # Open connections of peers; one more is told so (503).
     peer_clients: int = 2048
     # Of these, from one address: whoever knows no secret can not take the place of all others.
     peer_clients_per_address: int = 256
-    # Open connections to the admin port; more are closed at once.
+    # Open connections to the admin port; one more is told so (503).
     admin_clients: int = 512
     # Of these, from one address.
     admin_clients_per_address: int = 128

@@ -209,12 +209,19 @@ class Ledger(Generic[K]):
         reserved, ``unwritten`` bytes are not on disk yet (all, unless told).
         ``files`` entries go in any case (the file system is short of inodes).
         """
-        amount = whole_blocks(need)
-        pending = self._reserved if unwritten is None else unwritten
-        over = max(amount - self.free, floor + amount + pending - disk_free)
+        over = self._over(need, disk_free, floor, unwritten)
         if over > self.evictable or files > sum(len(shelf.free) for shelf in self._shelves):
             return Plan((), fits=False)
         return Plan(tuple(self._victims(over, files)), fits=True)
+
+    def _over(self, need: int, disk_free: int, floor: int, unwritten: int | None) -> int:
+        amount = whole_blocks(need)
+        pending = self._reserved if unwritten is None else unwritten
+        return max(amount - self.free, floor + amount + pending - disk_free)
+
+    def short(self, need: int, disk_free: int, floor: int, *, unwritten: int | None = None) -> int:
+        """Bytes that ``need`` lacks though all went that may; 0 or less is enough. As ``plan``."""
+        return self._over(need, disk_free, floor, unwritten) - self.evictable
 
     def trim(
         self, disk_free: int, floor: int, *, unwritten: int | None = None, files: int = 0

@@ -151,6 +151,8 @@ class Landing:
     def _dispose(self, fd: int) -> None:
         """The last reader has gone. The close may block: it frees the blocks of a removed file."""
         closing = [fd]
+        if self._partial is not None:
+            self._partial.closing = self.committed
 
         def close() -> None:
             let_go(closing.pop())

@@ -72,7 +72,9 @@ class Blobs:
         self._room = room
         self._accounts = room.accounts
         self._checks: dict[Key, Waiters] = {}
-        self._graces: set[IDelayedCall] = set()
+        #: By their end, the longest first.
+        self._graces: dict[IDelayedCall, Key] = {}
+        room.cede = self.cede
 
     async def open(self, digest: Digest) -> StoredBlob | None:
         """See ``Store.open_blob``."""
@@ -133,11 +135,20 @@ class Blobs:
             return
 
         def over() -> None:
-            self._graces.discard(call)
+            del self._graces[call]
             self._accounts.unpin(key)
 
         call = self._ground.clock.callLater(self._ground.timeouts.grace_pin, over)
-        self._graces.add(call)
+        self._graces[call] = key
+
+    def cede(self) -> bool:
+        """End the longest grace, since there is no other room; False when there is none."""
+        for call, key in self._graces.items():
+            call.cancel()
+            del self._graces[call]
+            self._accounts.unpin(key)
+            return True
+        return False
 
     async def lost(self, key: Key, found_by: str) -> None:
         """The file behind an entry is no good: remove both, and tell."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 
 from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.task import deferLater
 
 from nodecache.events import CorruptionFound
-from nodecache.failures import StoreFailure
+from nodecache.eviction import whole_blocks
+from nodecache.failures import NoRoom, StoreFailure
 from nodecache.reference import Digest
 from nodecache.store.accounts import Gone
 from nodecache.store.ground import Ground
@@ -33,6 +35,8 @@ class Incoming:
         #: Still read through their own descriptor; their blobs are pinned.
         self._committed: list[Partial] = []
         self._commits = DeferredSemaphore(COMMITS)
+        #: Bytes of what is being committed; its readers may keep it for longer.
+        self._committing: dict[Key, int] = {}
         room.written = self._written
 
     def _written(self) -> int:
@@ -57,11 +61,28 @@ class Incoming:
         """See ``Store.reserve``.
 
         Also raises what a fill met that could not write a moment ago, until the
-        disk has taken a file again.
+        disk has taken a file again. Waits a moment where room is about to be made.
         """
-        self.reap()
-        self._room.refuse_in_doubt()
-        return await self._room.reserve(size)
+        clock, timeouts = self._ground.clock, self._ground.timeouts
+        deadline = clock.seconds() + timeouts.room
+        while True:
+            self.reap()
+            self._room.refuse_in_doubt()
+            try:
+                return await self._room.reserve(size)
+            except NoRoom:
+                # Nothing is short where it is files that lack, or victims that do not go.
+                comes = 0 < self._room.short(size) <= self._soon()
+                if not comes or clock.seconds() >= deadline:
+                    raise
+            # What threads close tells nobody.
+            await deferLater(clock, timeouts.room_look)
+
+    def _soon(self) -> int:
+        """Bytes that are kept for no longer than a job of the disk takes."""
+        closing = (key_of(Kind.BLOB, p.digest) for p in self._committed if p.closing)
+        sizes = (self._accounts.ledger.size(key) or 0 for key in closing)
+        return sum(self._committing.values()) + sum(map(whole_blocks, sizes))
 
     async def open(self, digest: Digest) -> Partial:
         """See ``Store.open_partial``."""
@@ -129,6 +150,7 @@ class Incoming:
         key = key_of(Kind.BLOB, partial.digest)
         # Until the partial is closed; also, nobody may unlink its namesake now.
         self._accounts.pin(key)
+        self._committing[key] = reserved
         try:
             now = await self._renamed(partial, size)
         except BaseException:
@@ -137,6 +159,8 @@ class Incoming:
             self._accounts.unpin(key)
             self._accounts.give_back(reserved)
             raise
+        finally:
+            del self._committing[key]
         self._committed.append(partial)
         self._open.pop(key_of(Kind.PARTIAL, partial.digest), None)
         self._accounts.add(key, size, reserved=reserved)

@@ -70,6 +70,8 @@ class Partial:
         self.poisoned = False
         #: What the disk said to the last write that failed; the store takes note of it.
         self.trouble: StoreFailure | None = None
+        #: It was committed, and the job that closes it is on its way.
+        self.closing = False
         #: A commit failed that has given it the blob's name already.
         self.stranded = False
         opened: list[int] = []

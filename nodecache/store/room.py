@@ -18,6 +18,7 @@ from itertools import islice
 from twisted.internet.defer import Deferred, DeferredLock
 
 from nodecache.events import DiskFailed, Evicted
+from nodecache.eviction import Plan
 from nodecache.failures import NoRoom, StoreFailure
 from nodecache.store.accounts import Accounts, Gone
 from nodecache.store.disk import Space, translated
@@ -82,6 +83,8 @@ class Room:
         self.accounts = accounts
         self.floor = floor
         self.written: Callable[[], int] = int
+        #: Ends the longest grace of a blob that nobody reads any more; False when there is none.
+        self.cede: Callable[[], bool] = bool
         #: What the disk said to the last fill that could not write to it, though there was room.
         self.doubt: StoreFailure | None = None
         #: As last seen.
@@ -99,13 +102,10 @@ class Room:
         try:
             for _attempt in range(ATTEMPTS):
                 await self._look()
-                plan = self.accounts.ledger.plan(
-                    size,
-                    self.space.free,
-                    self.floor,
-                    unwritten=self._unwritten(),
-                    files=max(0, self._inodes_short()),
-                )
+                plan = self._plan(size)
+                # A grace is a courtesy to who may come back; this one is here.
+                while not plan.fits and self.cede():
+                    plan = self._plan(size)
                 if not plan.fits:
                     break
                 gone = self.accounts.forget(plan.victims)
@@ -116,6 +116,20 @@ class Room:
         finally:
             self._turn.release()
         raise NoRoom(f"no room for {size} bytes within the limits of the cache")
+
+    def _plan(self, size: int) -> Plan[Key]:
+        return self.accounts.ledger.plan(
+            size,
+            self.space.free,
+            self.floor,
+            unwritten=self._unwritten(),
+            files=max(0, self._inodes_short()),
+        )
+
+    def short(self, size: int) -> int:
+        """Bytes that were lacking for ``size`` as last looked; 0 or less: there is enough."""
+        ledger, free = self.accounts.ledger, self.space.free
+        return ledger.short(size, free, self.floor, unwritten=self._unwritten())
 
     async def trim(self, *, partials_before: float) -> None:
         """Bring the store below its cap and the disk above its floor, as far as it goes.
