@@ -83,9 +83,9 @@ class AboutToGoTests(_Cases):
         self.pool = self.open_held()
         self.pool.flush()
 
-    def now(self, work: Deferred[object]) -> object:
+    def now(self, work: Deferred[None]) -> None:
         self.pool.flush()
-        return self.successResultOf(work)
+        self.successResultOf(work)
 
     def filled(self, size: int, seed: int = 0) -> tuple[Partial, Reservation]:
         data = some_bytes(size, seed)

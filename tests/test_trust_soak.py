@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Sequence
 
@@ -9,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trust.soak_judge import FEWEST, Reading, Rule, judge, slope
+from nodecache.cache import blobs
+from nodecache.store import room
+from tests.trust.soak_judge import FEWEST, Reading, Rule, judge, slope, too_often_full
+from tests.trust.soak_load import Full, refusal
 
 HOUR = 3600.0
 RULE = Rule("descriptors", grows=5, ceiling=100)
@@ -85,6 +89,46 @@ def test_what_is_told_are_the_figures_of_the_series() -> None:
     assert (verdict.first, verdict.last, verdict.most) == (0.6, 35.4, 80)
     assert verdict.readings == 59
     assert verdict.growth == pytest.approx(0.01 * (3540 - 1200))
+
+
+@pytest.mark.parametrize(
+    ("full", "ranges", "right"),
+    [(0, 0, True), (1, 3, True), (2, 3, False), (50, 2500, True), (51, 2500, False)],
+)
+def test_no_room_is_right_now_and_then_and_not_often(full: int, ranges: int, right: bool) -> None:
+    assert (too_often_full(full, ranges) == ()) is right
+
+
+_FULL = (
+    b'{"errors": [{"message": "docker.io/library/a@sha256:1 is not kept here, so no part of it: '
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "ranged", "full"),
+    [
+        (404, _FULL + b"no room for 12584448 bytes within", True, True),
+        (
+            404,
+            _FULL + b"no room for 12584448 bytes within",
+            False,
+            False,
+        ),
+        (404, _FULL + b"the disk is read-only", True, False),
+        (404, b"no such blob", True, False),
+        (503, _FULL + b"no room for 1 bytes", True, False),
+    ],
+)
+def test_only_a_range_that_is_told_there_is_no_room_is_counted_apart(
+    status: int, body: bytes, ranged: bool, full: bool
+) -> None:
+    assert isinstance(refusal(status, "/v2/", body, ranged=ranged), Full) is full
+
+
+def test_the_words_are_those_of_the_cache() -> None:
+    source = inspect.getsource(blobs) + inspect.getsource(room)
+    assert "so no part of it: {reason}" in source
+    assert 'NoRoom(f"no room for {size} bytes' in source
 
 
 @given(

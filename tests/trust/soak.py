@@ -33,7 +33,8 @@ from tests.system.cluster.network import MBIT
 from tests.system.parts.images import MIB, Blob, Image, Layer, digest_of, huge_layer, image, noise
 from tests.system.parts.processes import NotInTime, until
 from tests.trust.run import on_disk
-from tests.trust.soak_load import Client, Shelf, Tally, Weather
+from tests.trust.soak_judge import too_often_full
+from tests.trust.soak_load import NO_ROOM, Client, Shelf, Tally, Weather
 from tests.trust.soak_watch import CAP, Watch
 
 #: Nodes that are never replaced.
@@ -273,7 +274,11 @@ class Soak:
             calm_failures=self.tally.calm_failures,
             wrong_bodies=self.tally.wrong_bodies,
             verdicts=[attrs.asdict(one) for one in verdicts],
-            problems=[*self.tally.problems, *(each for one in verdicts for each in one.problems)],
+            problems=[
+                *self.tally.problems,
+                *too_often_full(self.tally.got[NO_ROOM], self.tally.did["ranged"]),
+                *(each for one in verdicts for each in one.problems),
+            ],
         )
 
     def _count_evictions(self, member: Member) -> None:

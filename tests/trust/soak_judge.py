@@ -24,6 +24,9 @@ import attrs
 #: The part of the run that is judged by its growth.
 JUDGED: Final = 2 / 3
 FEWEST: Final = 3
+#: Of a hundred ranges so many may find no room, where the cap is a few times the largest blob: all
+#: of it can be spoken for by fills and readers. More would mean that something keeps it in vain.
+FULL: Final = 2
 
 
 @attrs.frozen
@@ -55,6 +58,13 @@ class Verdict:
     most: float
     readings: int
     problems: tuple[str, ...]
+
+
+def too_often_full(full: int, ranges: int) -> tuple[str, ...]:
+    """The problem, if there is one, of ``full`` refusals for want of room in so many ranges."""
+    if full <= max(1, ranges * FULL // 100):
+        return ()
+    return (f"{full} of {ranges} ranges found no room, allowed: {FULL}%",)
 
 
 def slope(readings: Sequence[Reading]) -> float:

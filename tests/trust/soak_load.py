@@ -1,8 +1,9 @@
 """The clients of the soak: each a thread in its node's namespace that checks every byte it gets.
 
 What a client may meet depends on ``Weather``: while all is well every answer has to be whole,
-and while something is broken it may be refused or broken off. A complete body of other bytes is
-wrong at any time.
+and while something is broken it may be refused or broken off. A part of a blob that a node says it
+has no room for is a refusal that is right now and then, under a cap so small; it is counted apart,
+and ``soak_judge`` says how often. A complete body of other bytes is wrong at any time.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ KNOWN: Final = 24
 #: Of pulls: of the few images that all pull, of any, and of the newest.
 SHARES: Final = (0.45, 0.25, 0.3)
 CHUNK: Final = 1 << 16
+#: How an act ended in calm weather, where no room was for a blob of which a part was asked for.
+NO_ROOM: Final = "no room"
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -121,6 +124,16 @@ class Trouble(Exception):
     """Refused, broken off or out of reach: right where something is broken."""
 
 
+class Full(Trouble):
+    """A part of a blob for which there is no room: whoever asked goes elsewhere."""
+
+
+def refusal(status: int, path: str, body: bytes, *, ranged: bool) -> Trouble:
+    """What an answer means that is none of a body."""
+    full = ranged and status == 404 and b"so no part of it: no room for " in body
+    return (Full if full else Trouble)(f"{status} {path} {body!r}")
+
+
 @attrs.define
 class Client:
     """One of a node. ``rate`` is how many things it does in a second, at most."""
@@ -162,8 +175,9 @@ class Client:
                 self.tally.add(kind, act(), self._count)
         except (OSError, http.client.HTTPException, Trouble) as why:
             calm = before and self.weather.calm and began >= self.weather.since
-            self.tally.add(kind, "refused or broken off", self._count)
-            if calm:
+            full = calm and isinstance(why, Full)
+            self.tally.add(kind, NO_ROOM if full else "refused or broken off", self._count)
+            if calm and not full:
                 self.tally.failed_in_calm(f"{self.member.id}: {kind}: {why!r}")
         except Exception as why:
             self.tally.wrong(f"{self.member.id}: {kind}: {why!r}")
@@ -254,7 +268,7 @@ class Client:
             self._connection.request(method, f"{path}?ns=docker.io", headers=headers)
             answer = self._connection.getresponse()
             if answer.status not in {200, 206}:
-                raise Trouble(f"{answer.status} {path} {answer.read(200)!r}")
+                raise refusal(answer.status, path, answer.read(2000), ranged=bool(range_))
             yield answer
         finally:
             self._connection.close()

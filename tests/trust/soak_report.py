@@ -13,6 +13,7 @@ import attrs
 from tests.trust.report import mark
 from tests.trust.soak import STEADY, Found
 from tests.trust.soak_judge import FEWEST
+from tests.trust.soak_load import NO_ROOM
 
 NAME: Final = "soak"
 
@@ -74,6 +75,10 @@ def _happened(found: Found) -> Iterable[tuple[str, object]]:
     yield (
         "refused or broken off while something was broken; while nothing was",
         (f"{refused - found.calm_failures:,}; {found.calm_failures}"),
+    )
+    yield (
+        "ranges of blobs that there was no room for, in calm weather: a 404 is right",
+        got.get(NO_ROOM, 0),
     )
     yield "wrong bodies", found.wrong_bodies
     yield "evictions; tags moved", f"{found.evicted:,}; {found.tags_moved:,}"
