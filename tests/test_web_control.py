@@ -22,14 +22,15 @@ from twisted.trial.unittest import TestCase
 from nodecache.body import Tools
 from nodecache.cli import client
 from nodecache.cli.client import Control
+from nodecache.cli.commands import EXIT_UNREACHABLE
 from nodecache.cli.problems import CommandError
-from nodecache.events import Event, OrderFinished, Unexpected
+from nodecache.events import Event, OrderFinished, TurnedAway, Unexpected
 from nodecache.failures import StoreFailure
 from nodecache.limits import ORDER_BYTES, Limits, Timeouts
 from nodecache.service.control_socket import ControlSocket, open_control_socket
 from nodecache.steering import Document, Refused, Tell, Verb
 from nodecache.web import control_site
-from nodecache.web.control_site import ControlSite
+from nodecache.web.control_site import CONNECTIONS, ControlSite
 from tests.fakes_client import until
 
 reactor = cast(Any, _reactor)
@@ -156,6 +157,27 @@ class OrderTests(ControlCase):
         self.assertEqual(error.problem, "that is not here")
         self.assertEqual(error.next_step, "Pull it first.")
         self.assertEqual(error.exit_code, 1)
+
+    async def test_one_connection_too_many_is_told_so_and_what_to_do(self) -> None:
+        def taken() -> socket.socket:
+            each = socket.socket(socket.AF_UNIX)
+            each.connect(self.opened.path)
+            self.addCleanup(each.close)
+            return each
+
+        first, *_ = await self.run_in_thread(lambda: [taken() for _ in range(CONNECTIONS)])
+        await until(reactor, lambda: len(self.site.channels) == CONNECTIONS)
+        error = await self.problem("greet", name="nginx")
+        self.assertIn("has as many connections as it may have", error.problem)
+        self.assertIn("Try again in a moment", error.next_step)
+        self.assertEqual(error.exit_code, EXIT_UNREACHABLE)
+        told = [event for event in self.events if isinstance(event, TurnedAway)]
+        self.assertEqual(
+            [(each.port, each.limit, each.status) for each in told], [("control", "all", 503)]
+        )
+        first.close()
+        await until(reactor, lambda: len(self.site.channels) < CONNECTIONS)
+        self.assertEqual((await self.told("greet", name="nginx"))[-1]["count"], 2)
 
     async def test_a_failure_is_told_in_its_words(self) -> None:
         self.assertEqual((await self.problem("fail")).problem, "the disk is broken")

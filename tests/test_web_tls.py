@@ -12,9 +12,10 @@ from cryptography.x509.oid import NameOID
 from twisted.internet import ssl
 from twisted.internet.protocol import ServerFactory
 
+from nodecache.events import TurnedAway
 from nodecache.failures import UpstreamFailure, UpstreamKind
 from tests.fakes_registry import some_bytes
-from tests.loopback import LoopbackCase, reactor, request, turns
+from tests.loopback import LoopbackCase, reactor, request, turns, until
 
 DATA = some_bytes(3_000_000)
 
@@ -85,6 +86,18 @@ class TlsTests(LoopbackCase):
         await client.body(100_000)
         client.leave()
         self.assertEqual((await self.finished())[0].outcome, "left")
+
+    async def test_one_too_many_is_told_so(self) -> None:
+        self.site.most_per_address = 1
+        await self.connect()
+        await until(lambda: self.site.channels)
+        client = await self.begin("/v2/")
+        await client.hung_up()
+        self.assertEqual((client.reply.status, client.reply.header("Retry-After")), (503, "1"))
+        self.assertEqual(client.reply.header("Connection"), "close")
+        self.assertTrue(client.reply.whole)
+        self.assertEqual([event.limit for event in self.told(TurnedAway)], ["address"])
+        await until(lambda: not self.site.turned_away)
 
     async def test_a_client_that_takes_nothing_is_dropped(self) -> None:
         big = DATA * 10  # more than the kernel takes

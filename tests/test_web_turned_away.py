@@ -8,9 +8,13 @@ from typing import Any
 import attrs
 from klein import Klein
 from prometheus_client import CollectorRegistry
+from twisted.internet.threads import deferToThread
 
 from nodecache.body import Tools
-from nodecache.events import TurnedAway
+from nodecache.cli.client import Admin
+from nodecache.cli.commands import EXIT_UNREACHABLE
+from nodecache.cli.problems import CommandError
+from nodecache.events import PeerAnswered, RequestFinished, TurnedAway
 from nodecache.limits import Limits, Timeouts
 from nodecache.metrics.faults import Faults
 from nodecache.web import admin_site
@@ -18,6 +22,7 @@ from nodecache.web.admin import AdminSite
 from nodecache.web.control_site import CONNECTIONS, ControlSite
 from nodecache.web.turned_away import HEARD_OUT, PATIENCE, TURNED_AWAY, refusal_of
 from tests.loopback import LoopbackCase, request, turns, until
+from tests.peer_case import PeerCase
 
 
 def counted(events: list[Any], port: str, limit: str) -> float | None:
@@ -28,6 +33,38 @@ def counted(events: list[Any], port: str, limit: str) -> float | None:
         if taker := takers.get(type(event)):
             taker(event)
     return registry.get_sample_value("nodecache_turned_away_total", {"port": port, "limit": limit})
+
+
+class _Told:
+    """What each port tells of, beside connections too many. Goes before ``LoopbackCase``."""
+
+    timeouts: Any
+    clock: Any
+    connect: Any
+    told: Any
+    one_too_many: Any
+    check_told: Any
+    assertEqual: Any
+
+    async def test_who_begins_a_request_and_does_not_end_it_is_told_of(self) -> None:
+        for count, begun in enumerate(
+            (b"G", b"GET /v2/ HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a"), 1
+        ):
+            client = await self.connect()
+            client.send(begun)
+            await turns()
+            self.clock.advance(self.timeouts.client_idle)
+            await client.hung_up()
+            self.assertEqual(client.received, b"")
+            self.check_told("slow", 0, count)
+
+    async def test_a_head_that_is_refused_is_told_of(self) -> None:
+        reply = await self.one_too_many(b"nonsense\r\n\r\n")
+        self.assertEqual(reply.status, 400)
+        self.check_head_told()
+
+    def check_head_told(self) -> None:
+        self.check_told("head", 400)
 
 
 class _Cases(LoopbackCase):
@@ -55,7 +92,7 @@ class _Cases(LoopbackCase):
         self.assertEqual(counted(self.events, self.port_name, limit), count)
 
 
-class MirrorTests(_Cases):
+class MirrorTests(_Told, _Cases):
     limits = attrs.evolve(Limits(), client_connections=3, client_connections_per_address=2)
 
     async def test_one_address_has_its_bound(self) -> None:
@@ -124,13 +161,10 @@ class MirrorTests(_Cases):
         await until(lambda: len(self.site.channels) == 1)
         self.assertEqual((await self.ask("/v2/")).status, 200)
 
-    async def test_who_begins_a_request_and_does_not_end_it_is_told_of(self) -> None:
-        client = await self.connect()
-        client.send(b"GET /v2/ HTTP/1.1\r\nHost: a")
-        await turns()
-        self.clock.advance(self.timeouts.client_idle)
-        await client.hung_up()
-        self.check_told("slow", 0)
+    def check_head_told(self) -> None:
+        """As a request, like any other of this port."""
+        self.assertEqual(self.told(TurnedAway), [])
+        self.assertEqual([event.status for event in self.told(RequestFinished)], [400])
 
     async def test_who_is_idle_is_not(self) -> None:
         client = await self.connect()
@@ -141,7 +175,17 @@ class MirrorTests(_Cases):
         self.assertEqual(self.told(TurnedAway), [])
 
 
-class AdminTests(_Cases):
+class PeerTests(_Told, PeerCase, _Cases):
+    port_name = "peer"
+
+    def check_head_told(self) -> None:
+        """As an answer to a stranger, whose head might lie about who it is."""
+        self.assertEqual(self.told(TurnedAway), [])
+        [told] = self.told(PeerAnswered)
+        self.assertEqual((told.status, told.outcome), (400, "unsigned"))
+
+
+class AdminTests(_Told, _Cases):
     port_name = "admin"
     limits = attrs.evolve(Limits(), admin_clients=3, admin_clients_per_address=2)
 
@@ -166,6 +210,16 @@ class AdminTests(_Cases):
         self.assertEqual((await self.one_too_many()).status, 503)
         self.check_told("address")
 
+    async def test_the_command_line_says_so(self) -> None:
+        await self.fill(2)
+        url = f"http://127.0.0.1:{self.port.getHost().port}"
+        asked = deferToThread(Admin(url).get, "/api/v1/status")
+        with self.assertRaises(CommandError) as caught:
+            await asked
+        error = caught.exception
+        self.assertEqual(error.problem, f"the node on {url} has as many connections as it may have")
+        self.assertEqual((error.exit_code, bool(error.next_step)), (EXIT_UNREACHABLE, True))
+
     async def test_all_have_a_bound(self) -> None:
         await self.fill(2)
         self.source = "127.0.0.2"
@@ -174,17 +228,12 @@ class AdminTests(_Cases):
         self.assertEqual((await self.one_too_many()).status, 503)
         self.check_told("all")
 
-    async def test_a_head_that_is_refused_is_told_of(self) -> None:
-        reply = await self.one_too_many(b"nonsense\r\n\r\n")
-        self.assertEqual(reply.status, 400)
-        self.check_told("head", 400)
-
 
 def _nothing_more(app: Klein) -> None:
     """No routes."""
 
 
-class ControlTests(_Cases):
+class ControlTests(_Told, _Cases):
     """Over a socket of the network here: what its factory does is the same."""
 
     port_name = "control"

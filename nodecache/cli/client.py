@@ -35,6 +35,7 @@ SOCKET_PATH: Final = 107
 _START: Final = "Start it with 'nodecache serve'"
 _STANDS: Final = "It may be stopped or overloaded, or its disk may hang: look at its log."
 _RELEASE: Final = "Is it of the same release as this command?"
+_CROWDED: Final = "Try again in a moment. Its log says who is turned away there."
 _GONE: Final = (
     "the node went away before it was done",
     "What it had done until then is kept: see its log, and try again.",
@@ -59,6 +60,8 @@ class Admin:
         told = document if isinstance(document, dict) else {}
         if "problem" in told:
             raise CommandError(str(told["problem"]), str(told.get("next", "")))
+        if status == 503 and "errors" in told:
+            raise _crowded(self.url)
         raise CommandError(
             f"{self.url} answers {status} for {path}",
             "Is that the admin port of a nodecache of this release? Name it with --admin URL, "
@@ -150,18 +153,20 @@ class Control:
     def _lines(self, connection: _OverUnix) -> Iterator[dict[str, Any]]:
         problem, next_step = _GONE
         try:
-            answer = connection.getresponse()
-            while line := answer.readline(LINE):
-                told = _parsed(line)
-                if not isinstance(told, dict) or "event" not in told:
-                    problem, next_step = f"the node answers {answer.status}", _RELEASE
-                    break
-                if told["event"] == "failed":
-                    raise CommandError(str(told["problem"]), str(told.get("next", "")))
-                if told["event"] != "alive":
-                    yield told
-                if told["event"] == "done":
-                    return
+            with closing(connection.getresponse()) as answer:
+                while line := answer.readline(LINE):
+                    told = _parsed(line)
+                    if answer.status == 503:
+                        raise _crowded(self.path)
+                    if not isinstance(told, dict) or "event" not in told:
+                        problem, next_step = f"the node answers {answer.status}", _RELEASE
+                        break
+                    if told["event"] == "failed":
+                        raise CommandError(str(told["problem"]), str(told.get("next", "")))
+                    if told["event"] != "alive":
+                        yield told
+                    if told["event"] == "done":
+                        return
         except TimeoutError:
             problem = f"the node says nothing any more (for {self._silence:.0f} s)"
             next_step = _STANDS
@@ -183,6 +188,12 @@ class Control:
             f"{_START}, or name its data folder with --data-dir DIR or NODECACHE_DATA_DIR.",
             EXIT_UNREACHABLE,
         )
+
+
+def _crowded(where: str) -> CommandError:
+    """It answers each connection that is one too many so."""
+    problem = f"the node on {where} has as many connections as it may have"
+    return CommandError(problem, _CROWDED, EXIT_UNREACHABLE)
 
 
 def _query(given: Mapping[str, str]) -> str:
