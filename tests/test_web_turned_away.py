@@ -44,7 +44,10 @@ class _Told:
     told: Any
     one_too_many: Any
     check_told: Any
+    events: Any
     assertEqual: Any
+    assertGreaterEqual: Any
+    assertNotIn: Any
 
     async def test_who_begins_a_request_and_does_not_end_it_is_told_of(self) -> None:
         for count, begun in enumerate(
@@ -57,6 +60,22 @@ class _Told:
             await client.hung_up()
             self.assertEqual(client.received, b"")
             self.check_told("slow", 0, count)
+
+    async def test_nothing_of_a_request_is_told_to_whom_it_was_refused(self) -> None:
+        secret = "hunter2"
+        for sent in (
+            f"GET /v2/?token={secret} HTTP/1.1\r\nAuthorization: Basic {secret}\r\n\r\n",
+            f"GET /v2/ HTTP/1.1\r\nHost: {secret}\r\nHost: {secret}\r\n\r\n",
+            f"GET /{secret} HTTP/1.1\r\nHost: a\r\n{secret}\r\n\r\n",
+            f"{secret} {secret} {secret}\r\n\r\n",
+        ):
+            client = await self.connect()
+            client.send(sent.encode())
+            await until(client.replies)
+            self.assertGreaterEqual(client.reply.status, 400)
+            self.assertNotIn(secret.encode(), client.received)
+        self.assertNotIn(secret, repr(self.events))
+        self.assertNotIn(secret.encode(), refusal_of(f"GET /{secret}?{secret}".encode(), "full"))
 
     async def test_a_head_that_is_refused_is_told_of(self) -> None:
         reply = await self.one_too_many(b"nonsense\r\n\r\n")
