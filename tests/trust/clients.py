@@ -61,8 +61,8 @@ def _lines(found: Mapping[str, Mapping[str, Any]], made: str) -> Iterator[str]:
         yield f"| {label} | " + " | ".join(_shown(found[name][each]) for each in names) + " |"
     yield ""
     yield (
-        "podman takes up no layer that broke off: its next try succeeds, and a kubelet tries again"
-        " by itself. An upstream that sends"
+        "podman takes up no layer that broke off, and containerd none whose connection was reset:"
+        " their next try succeeds, and a kubelet tries again by itself. An upstream that sends"
         " wrong bytes fails whoever has got some of them; for the next ten seconds the node says"
         " 404 for that layer, and podman looks for it nowhere else, so here it was asked every six"
         " seconds."
