@@ -19,6 +19,7 @@ from nodecache.diskpool import ThreadDiskPool
 from nodecache.failures import DataFolderError, StoreFailure
 from nodecache.metrics import Readings, Threads
 from nodecache.service.ground import room_of
+from nodecache.service.heap import Heap
 from nodecache.service.lag import LoopLag
 from nodecache.service.neighbours import Neighbours
 from nodecache.service.surroundings import Surroundings
@@ -64,7 +65,7 @@ class Gauges:
     """``start`` once the node serves; ``stop`` is owed.
 
     It also watches whether the reactor turns in time, for the metrics and,
-    where there are some, for the neighbours.
+    where there are some, for the neighbours. With its ticks the heap is looked after.
     """
 
     def __init__(
@@ -83,7 +84,8 @@ class Gauges:
         self._metrics = around.metrics
         self._space: _Space | None = None
         self._looking: Deferred[None] | None = None
-        self._lag = LoopLag(around.reactor, self._busy, self._thawed, self._metrics.loop.lagged)
+        self._heap = Heap(self._reactor.seconds())
+        self._lag = LoopLag(around.reactor, self._busy, self._thawed, self._lagged)
         upstreams = node.settings.upstreams
         origins = [origin_of(url) for one in upstreams for url in one.urls]
         self._metrics.expect([one.namespace for one in upstreams], origins)
@@ -178,6 +180,10 @@ class Gauges:
     def _busy(self, busy: bool) -> None:  # noqa: FBT001 - it is the whole message
         if self._near is not None:
             self._near.busy(busy)
+
+    def _lagged(self, late: float) -> None:
+        self._metrics.loop.lagged(late)
+        self._heap.look(self._reactor.seconds())
 
     def _thawed(self, late: float) -> None:
         self._metrics.loop.stood_still(late)

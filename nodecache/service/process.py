@@ -16,10 +16,11 @@ from nodecache.limits import MIB
 
 #: Two descriptors for each body, one for each client and upstream connection.
 _DESCRIPTORS = 65536
-#: Of glibc (malloc.h): what is kept at the end of the heap, and from where on a block is
-#: mapped by itself.
+#: Of glibc (malloc.h): what is kept at the end of the heap, from where on a block is
+#: mapped by itself, and how many heaps there may be.
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
 _KEPT: Final = 8 * MIB
 _MAPPED: Final = 4 * MIB
 
@@ -43,13 +44,15 @@ def keep_buffers() -> bool:
     """Let the heap keep the pages of buffers that come and go with each read of a socket.
 
     By itself glibc gives them back and asks for them again: measured, 70,000 to
-    108,000 page faults for each GiB that is fetched, and 5,000 so. Whether the C
-    library takes that: musl has its own ways.
+    108,000 page faults for each GiB that is fetched, and 5,000 so. It also makes a
+    heap for each of the first threads, so that what one of them frees is of no use
+    to the others: one is enough where a lock lets one of them run at a time.
+    Whether the C library takes that: musl has its own ways. Before any thread.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        taken = library.mallopt(_M_TRIM_THRESHOLD, _KEPT)
-        return bool(taken and library.mallopt(_M_MMAP_THRESHOLD, _MAPPED))
+        wanted = ((_M_TRIM_THRESHOLD, _KEPT), (_M_MMAP_THRESHOLD, _MAPPED), (_M_ARENA_MAX, 1))
+        return all(library.mallopt(*each) for each in wanted)
     return False
 
 
