@@ -1,7 +1,7 @@
 """Ten thousand connections to a node in a process of its own, from many addresses of 127.0.0.0/8.
 
 Twice: all from one address, which meets the limit of one; then from a hundred, which meets that of
-all. Who is over a limit is closed at once, who was there before is served as ever, and when all
+all. Who is over a limit is told so or closed, who was there before is served as ever, and when all
 have gone at once nothing is left of them.
 """
 
