@@ -3,8 +3,9 @@ from __future__ import annotations
 import attrs
 from twisted.internet.defer import CancelledError
 
+from nodecache.cache.descriptors import named
 from nodecache.cache.entries import Entries
-from nodecache.cache.hot import WRITE_BACK
+from nodecache.cache.hot import WRITE_BACK, Known
 from nodecache.events import Coalesced, DiskFailed, Source
 from nodecache.failures import (
     NameDenied,
@@ -225,7 +226,8 @@ class DiskTests(CacheTestCase):
         self.assertEqual(self.asked(), [])
 
     def test_memory_holds_no_more_than_its_room(self) -> None:
-        self.limits = attrs.evolve(self.limits, hot_manifest_bytes=len(IT.body) + 10)
+        room = Known(IT.stored, named(IT.body)).memory + 10
+        self.limits = attrs.evolve(self.limits, hot_manifest_bytes=room)
         self.cache = self.make_cache()
         other = image("ot")
         self.store.fill_with(other)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
+from nodecache.cache.descriptors import named
+from nodecache.cache.hot import HotManifests, Known
+from nodecache.limits import MIB
+from nodecache.reference import Digest
 from nodecache.service import heap
 from nodecache.service.heap import EVERY, WORK, Heap
+from nodecache.store import StoredManifest
 from tests.fakes_client import until
 from tests.node_case import NodeCase, reactor
 
@@ -117,6 +125,34 @@ def test_little_work_adds_up() -> None:
     assert node.looked(EVERY, WORK * 0.6) == 0
     assert node.looked(2 * EVERY, WORK * 1.2) == 1
     assert node.looked(3 * EVERY, WORK * 1.8) == 1
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _known(number: int, layers: int) -> Known:
+    """A manifest as upstream might send it, of layers that no other has."""
+    sizes = enumerate(range(1000, 1000 + layers))
+    layer = [{"digest": _digest(b"%d %d" % (number, at)), "size": size} for at, size in sizes]
+    body = json.dumps({"schemaVersion": 2, "layers": layer}, indent=2).encode()
+    return Known(StoredManifest(Digest.parse(_digest(body)), "a/b", body), named(body))
+
+
+@pytest.mark.parametrize("layers", [1, 5, 30])
+def test_hot_manifests_take_the_memory_that_they_may(layers: int) -> None:
+    """Of small ones what is known of them takes more than their bodies do."""
+    hot = HotManifests(MIB)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(1500):
+            hot.put(_known(number, layers), 0.0)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.6 * MIB < after - before < 1.3 * MIB
+    assert hot.used <= MIB
 
 
 class GrowthOfANode(NodeCase):

@@ -15,6 +15,10 @@ from nodecache.store import StoredManifest
 
 #: Seconds between two attempts to write to disk what was evicted there, or had no room.
 WRITE_BACK: Final = 60.0
+#: Bytes of memory that a manifest takes beside its body: by itself, and for each digest
+#: that it names (measured).
+_EACH: Final = 1024
+_NAMED: Final = 320
 
 
 @attrs.frozen
@@ -23,6 +27,12 @@ class Known:
 
     manifest: StoredManifest
     named: Named
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes, about."""
+        count = len(self.named.blobs) + len(self.named.children)
+        return len(self.manifest.body) + _EACH + count * _NAMED
 
 
 @attrs.frozen
@@ -46,7 +56,7 @@ def manifest_result(known: Known, source: Source, warning: str | None = None) ->
 
 
 class HotManifests:
-    """At most ``room`` bytes of bodies; those longest unused go first."""
+    """At most ``room`` bytes of memory; those longest unused go first."""
 
     def __init__(self, room: int) -> None:
         self._room = room
@@ -58,7 +68,7 @@ class HotManifests:
 
     @property
     def used(self) -> int:
-        """Bytes of all bodies kept."""
+        """Bytes of memory that all of them take."""
         return self._used
 
     def get(self, digest: Digest) -> Known | None:
@@ -81,14 +91,14 @@ class HotManifests:
     def put(self, known: Known, now: float) -> None:
         digest = known.manifest.digest
         self.drop(digest)
-        if len(known.manifest.body) > self._room:
+        if known.memory > self._room:
             return
         self._kept[digest] = _Kept(known, now, manifest_result(known, Source.DISK))
-        self._used += len(known.manifest.body)
+        self._used += known.memory
         while self._used > self._room:
             self.drop(next(iter(self._kept)))
 
     def drop(self, digest: Digest) -> None:
         kept = self._kept.pop(digest, None)
         if kept is not None:
-            self._used -= len(kept.known.manifest.body)
+            self._used -= kept.known.memory
