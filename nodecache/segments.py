@@ -60,7 +60,7 @@ class Spread:
     """
 
     seed: int
-    window: int = 32
+    window: int = 24
 
 
 def next_segment(

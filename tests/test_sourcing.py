@@ -102,7 +102,20 @@ def test_after_not_yet_the_next_is_asked_later_each_time() -> None:
         assert isinstance(step, Pause)
         pauses.append(step.seconds)
         now += step.seconds
-    assert pauses == [0.3, 0.6, 1.2, 1.5]
+    assert pauses == [0.3, 0.6, 1.2, BUDGET.pause]  # the owner's own time has long passed
+    assert searched.next(now) == Pause(BUDGET.pause)
+    assert asked(searched.next(now)) == ("owner", MAY)
+
+
+def test_who_named_others_is_left_alone_from_its_own_answer_on() -> None:
+    """And not from when the last of these has answered: that cost up to two seconds."""
+    searched = search()
+    assert asked(searched.next(0.0)) == ("owner", MAY)
+    searched.answered("owner", elsewhere("a", retry=1.0), 0.0)
+    assert asked(searched.next(0.0)) == ("a", HAVE)
+    searched.answered("a", Absent(), 0.75)
+    assert searched.next(0.75) == Pause(0.25)
+    assert asked(searched.next(1.0)) == ("owner", MAY)
 
 
 def test_as_long_as_somebody_says_not_yet_there_is_hope() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -155,7 +156,7 @@ def test_it_is_left_alone_for_twice_as_long_each_time_up_to_half_a_second() -> N
         else:
             assert asked(step)[0] == "deputy"
             searched.answered("deputy", elsewhere(), now)
-    assert pauses == [0.1, 0.2, 0.4, 0.5, 0.5]
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.5, 0.5])
 
 
 def test_when_patience_is_over_the_owner_is_asked() -> None:

@@ -20,7 +20,7 @@ _SOONEST: Final = 0.02
 _LATEST: Final = 1.0
 _FIRST_GUESS: Final = 0.1
 #: A transfer that takes longer than these seconds shows that this node sends to too many.
-_LONG: Final = 1.0
+_LONG: Final = 0.5
 #: What then becomes of the places; and how many come back after one that took less.
 _FEWER: Final = 0.9
 _MORE: Final = 1.0

@@ -47,7 +47,7 @@ from nodecache.web.peer_ports import Status
 from nodecache.web.peer_warm import Warm
 
 #: Missing segments among which the next one is chosen (bench/simulate.py compares).
-WINDOW = 32
+WINDOW = 24
 #: Seconds. Peers are told that this node is leaving, and not waited for any longer.
 GOODBYE = 0.5
 

@@ -141,7 +141,7 @@ class Search:
             return self._paused(now)
         candidate = self._referral()
         if candidate is None and self._again is not None:
-            self._come_back()
+            self._come_back(now)
             return self._paused(now)
         candidate = candidate or self._in_line()
         if candidate is None:
@@ -189,11 +189,11 @@ class Search:
         wait = silence * _WAIT if patient else 0.0
         return Ask(candidate.peer, candidate.mode, silence, candidate.address, self.as_owner, wait)
 
-    def _come_back(self) -> None:
+    def _come_back(self, now: float) -> None:
         """To the peer that named others, now that all of them have been asked."""
         assert self._again is not None
-        candidate, self._pause = self._again
-        self._again = None
+        candidate, due = self._again
+        self._again, self._pause = None, max(0.0, due - now)
         self._begin_round(candidate)
 
     def _begin_round(self, candidate: Candidate) -> None:
@@ -261,7 +261,7 @@ class Search:
         elif self._comes_back(candidate):
             least = min(self._budget.pause * 2**self._returns, _LONGEST_PAUSE)
             self._returns += 1
-            self._again = candidate, max(refusal.retry, least)
+            self._again = candidate, now + max(refusal.retry, least)
         elif not named and not self.as_owner:
             self._not_yet(refusal.retry, now)
 
@@ -270,12 +270,15 @@ class Search:
         self._hope(now)
         self._lull = min(max(retry, 2 * self._lull, _SOONEST), max(retry, _LATEST))
         self._pause = self._lull
+        if self._again is not None and not self._referrals:
+            # The last that was named: who named it says itself when to come again.
+            self._pause = min(self._lull, max(0.0, self._again[1] - now))
 
     def _follow(self, deputy: Candidate, retry: float, now: float) -> None:
         """Each time the pause is twice as long, up to a bound."""
         if now < self._follow_until:
             self._follow_pause = min(max(retry, 2 * self._follow_pause), max(retry, _LONGEST_PAUSE))
-            self._again = deputy, self._follow_pause
+            self._again = deputy, now + self._follow_pause
 
     def _comes_back(self, candidate: Candidate) -> bool:
         return candidate.why is Why.RANK or (self.as_owner and candidate.why is Why.HOLDER)
