@@ -7,6 +7,8 @@ from functools import partial
 
 import pytest
 
+from nodecache.failures import PeerKind
+from nodecache.limits import SEGMENT
 from tests.system.cluster.cluster import Cluster
 from tests.system.cluster.liar import liar
 from tests.system.cluster.member import Member
@@ -161,12 +163,26 @@ def test_a_herd_copes_with_a_peer_that_lies(
             until(partial(all_know, land, len(land.members)), "it is believed at first")
         else:
             until(partial(all_heard_of, land, lies.address), "its address is known")
-        tab = land.upstream.tab()
+        tab, before = land.upstream.tab(), [len(failures_told(one)) for one in land.members]
         all_right(land.herd(land.members, of), of)
         bill = tab.bill()
+        silent = honest_that_timed_out(land.members, before)
         if not what:
             assert max(one.live() for one in land.members) < len(land.members), "it is believed"
-    assert copies(bill, of) <= most, str(bill.asked)
+    # Whoever is given up for its silence on a busy machine may have had a segment on its way.
+    most += len(silent) * SEGMENT / sum(blob.size for blob in of.manifest.blobs)
+    assert copies(bill, of) <= most, f"{bill.asked}, given up: {silent}"
+
+
+def honest_that_timed_out(members: list[Member], before: list[int]) -> set[str]:
+    """The members that others say to have been silent, since these told of ``before`` failures."""
+    told = {f"{one.id} {PeerKind.TIMEOUT.value}": one.id for one in members}
+    new = [
+        each
+        for one, then in zip(members, before, strict=True)
+        for each in failures_told(one)[then:]
+    ]
+    return {told[each] for each in new if each in told}
 
 
 def all_know(land: Cluster, others: int) -> bool:
