@@ -9,9 +9,10 @@ own pool).
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, fail
@@ -35,6 +36,11 @@ class Load:
 
 #: Ends the thread that takes it.
 _END: Final = None
+#: Jobs in turn that a thread does before it looks what else there is.
+_IN_A_ROW: Final = 4
+
+#: A job, who waits for it, and whose turn it is.
+_Work: TypeAlias = "tuple[Callable[[], Any], Deferred[Any], _Turn | None]"
 
 
 class ThreadDiskPool(DiskPool):
@@ -49,7 +55,7 @@ class ThreadDiskPool(DiskPool):
         self._most = threads
         self._name = name
         self._threads: list[threading.Thread] = []
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], Deferred[Any]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Work | None] = SimpleQueue()
         self._working: set[int] = set()
         self._running = 0
         self._open = False
@@ -57,6 +63,9 @@ class ThreadDiskPool(DiskPool):
 
     def start(self) -> None:
         self._open = True
+
+    def in_turn(self) -> DiskPool:
+        return _Turn(self)
 
     async def stop(self) -> None:
         """Take no more jobs, wait for those begun or in line, end the threads; idempotent."""
@@ -78,13 +87,19 @@ class ThreadDiskPool(DiskPool):
         return Load(self._most, busy, max(0, self._running - busy))
 
     def run(self, job: Callable[[], T]) -> Deferred[T]:
+        return self.take(job, None)
+
+    def take(self, job: Callable[[], T], turn: _Turn | None) -> Deferred[T]:
+        """As ``run``; once it is its turn."""
         if not self._open:
             return fail(StoreFailure("the disk threads are stopped"))
         done: Deferred[T] = Deferred()
         self._running += 1
-        self._jobs.put((job, done))
-        if len(self._threads) < min(self._running, self._most):
-            self._hire()
+        work: _Work = (job, done, turn)
+        if turn is None or turn.may_begin(work):
+            self._jobs.put(work)
+            if len(self._threads) < min(self._running, self._most):
+                self._hire()
         return done
 
     def _hire(self) -> None:
@@ -98,19 +113,27 @@ class ThreadDiskPool(DiskPool):
     def _work(self, number: int) -> None:
         """What each thread does."""
         take, working = self._jobs.get, self._working
-        call = self._reactor.callFromThread
         while (work := take()) is not _END:
-            job, done = work
             working.add(number)
-            result: object
-            try:
-                result = job()
-            except BaseException:  # whoever waits for the job is told
-                result = Reason()
+            for _ in range(_IN_A_ROW):
+                work = self._done(work)
+                if work is None:
+                    break
+            else:
+                self._jobs.put(work)
+                work = None
             working.discard(number)
-            call(self._deliver, done, result)
-            # A thread that waits holds on to nothing.
-            del work, job, done, result
+
+    def _done(self, work: _Work) -> _Work | None:
+        """Do it; returns what is next in its turn. Who does the last of a turn has ended it."""
+        job, done, turn = work
+        result: object
+        try:
+            result = job()
+        except BaseException:  # whoever waits for the job is told
+            result = Reason()
+        self._reactor.callFromThread(self._deliver, done, result)
+        return None if turn is None else turn.ended()
 
     def _deliver(self, done: Deferred[Any], result: object) -> None:
         self._running -= 1
@@ -120,6 +143,39 @@ class ThreadDiskPool(DiskPool):
             idle, self._idle = self._idle, []
             for each in idle:
                 each.callback(None)
+
+
+class _Turn(DiskPool):
+    """Jobs of a pool one after the other; the thread that has ended one begins with the next.
+
+    So whoever hands in the next before the last has ended need not hear of that first.
+    """
+
+    def __init__(self, pool: ThreadDiskPool) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._waiting: deque[_Work] = deque()
+        self._busy = False
+
+    def run(self, job: Callable[[], T]) -> Deferred[T]:
+        return self._pool.take(job, self)
+
+    def may_begin(self, work: _Work) -> bool:
+        """Whether its turn has come; otherwise it is kept until then."""
+        with self._lock:
+            if self._busy:
+                self._waiting.append(work)
+                return False
+            self._busy = True
+            return True
+
+    def ended(self) -> _Work | None:
+        """The job under way has: the next one."""
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._busy = False
+            return None
 
 
 def shielded(inner: Deferred[T], dispose: Callable[[T], object]) -> Deferred[T]:

@@ -37,6 +37,13 @@ class DiskPool(Protocol):
         """
         ...
 
+    def in_turn(self) -> DiskPool:
+        """The same threads, for jobs of which each begins when the one before it has ended.
+
+        By default itself, which is right for a pool that has one job at a time.
+        """
+        return self
+
 
 class BlobBody(Protocol):
     """A source's answer for a span of a blob, once its headers are in.

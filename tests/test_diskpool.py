@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from nodecache.diskpool import ThreadDiskPool, acquire
 from nodecache.failures import StoreFailure
+from nodecache.seams import DiskPool
 from tests.fakes_disk import HeldPool
 
 
@@ -85,6 +87,55 @@ class ThreadDiskPoolTests(TestCase):
         thread = await self.pool.run(threading.current_thread)
         await self.pool.stop()
         self.assertFalse(thread.is_alive())
+
+    async def test_jobs_in_turn_run_one_after_the_other_and_in_order(self) -> None:
+        turn, began, running, most = self.pool.in_turn(), list[int](), [0], [0]
+        lock = threading.Lock()
+
+        def job(number: int) -> int:
+            with lock:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+                began.append(number)
+            threading.Event().wait(0.001)
+            with lock:
+                running[0] -= 1
+            return number
+
+        jobs = [turn.run(functools.partial(job, number)) for number in range(30)]
+        self.assertEqual([await each for each in jobs], [*range(30)])
+        self.assertEqual((began, most), ([*range(30)], [1]))
+        self.assertEqual(await turn.run(functools.partial(job, 30)), 30)
+
+    async def test_a_failure_does_not_end_the_turn(self) -> None:
+        turn = self.pool.in_turn()
+        failing, after = turn.run(lambda: 1 // 0), turn.run(lambda: 7)
+        with self.assertRaises(ZeroDivisionError):
+            await failing
+        self.assertEqual(await after, 7)
+
+    async def test_those_in_turn_leave_a_thread_to_others(self) -> None:
+        """Two turns without an end would have both threads for ever."""
+        turns, over = [self.pool.in_turn() for _ in range(2)], threading.Event()
+
+        def again(turn: DiskPool) -> None:
+            if not over.is_set():
+                reactor.callFromThread(turn.run, functools.partial(again, turn))  # type: ignore[attr-defined]  # the module is the reactor
+
+        for turn in turns:
+            for _ in range(3):
+                turn.run(functools.partial(again, turn))
+        self.assertEqual(await self.pool.run(lambda: 7), 7)
+        over.set()
+
+    async def test_stopping_waits_for_those_whose_turn_has_not_come(self) -> None:
+        turn, done = self.pool.in_turn(), list[int]()
+        jobs = [turn.run(functools.partial(done.append, number)) for number in range(20)]
+        await self.pool.stop()
+        self.assertEqual(done, [*range(20)])
+        self.assertTrue(all(each.called for each in jobs))
+        with self.assertRaises(StoreFailure):
+            await turn.run(int)
 
 
 class AcquireTests(SynchronousTestCase):

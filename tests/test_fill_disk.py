@@ -24,18 +24,17 @@ class Slow(FlightCase):
 
     def test_the_source_is_paused_when_too_much_waits_and_goes_on_under_a_quarter(self) -> None:
         digest, data = self.blob(2 * SEGMENT)
-        self.starting(digest)
+        starting = self.starting(digest)
         self.run_jobs()
+        present = self.successResultOf(starting).progress.present
         body = self.body
         body.send()
         self.assertTrue(body.paused)
         self.assertEqual(body.sent, self.limits.disk_queue)
-        waiting = body.sent
         while body.paused:
-            self.assertGreaterEqual(waiting, self.limits.disk_queue // 4)
+            self.assertGreaterEqual(body.sent - present.total(), self.limits.disk_queue // 4)
             self.assertTrue(self.held.step())
-            waiting -= self.limits.job_bytes
-        self.assertLess(waiting, self.limits.disk_queue // 4 + self.limits.job_bytes)
+        self.assertLess(body.sent - present.total(), self.limits.disk_queue // 4)
         self.finish_with_jobs()
         self.assertEqual(self.stored(digest), data)
 
@@ -60,17 +59,50 @@ class Slow(FlightCase):
         self.run_jobs()
         self.assertEqual(bytes(client.got), data[:M])
 
-    def test_there_is_one_job_at_a_time_and_none_is_bigger_than_wanted(self) -> None:
+    def test_one_job_is_under_way_and_one_behind_it_and_none_is_bigger_than_wanted(self) -> None:
         digest, _ = self.blob(2 * M)
         self.starting(digest)
         self.run_jobs()
         self.body.send()
         self.turn(1)
-        self.assertEqual(len(self.held.held), 1)
         client = self.client(self.fills.active()[0])
+        before = -1
+        while client.at > before:
+            before = client.at
+            self.assertEqual(len(self.held.held), 2)
+            self.held.step()
+            self.turn()
+            self.assertLessEqual(client.at - before, self.limits.job_bytes + 1)
+            if client.at > M:
+                break
+        self.assertGreater(client.at, M)
+
+    def failing_in_the_middle(self, code: int) -> tuple[bytes, bytes]:
+        """What a client got, and the blob; a job was handed in behind the one that fails."""
+        digest, data = self.blob(4 * M)
+        starting = self.starting(digest)
+        self.run_jobs()
+        client = self.client(self.successResultOf(starting))
+        self.body.send(3 * M)
+        self.turn(1)
+        self.assertEqual(len(self.held.held), 2)
+        self.disk.calls.clear()
+        self.disk.fail("pwritev", code, times=1)
         self.held.step()
-        self.turn()
-        self.assertLessEqual(client.at, self.limits.job_bytes)
+        self.held.step()
+        self.assertEqual(self.disk.calls.count("pwritev"), 1)
+        self.finish_with_jobs()
+        self.turn(self.timeouts.full_retry)
+        self.finish_with_jobs()
+        return bytes(client.got), data
+
+    def test_behind_a_job_that_met_a_full_disk_none_is_run_and_all_is_sent_in_the_end(self) -> None:
+        got, data = self.failing_in_the_middle(errno.ENOSPC)
+        self.assertEqual(got, data)
+
+    def test_behind_a_job_that_met_a_broken_disk_none_is_run(self) -> None:
+        got, _ = self.failing_in_the_middle(errno.EIO)
+        self.assertEqual(got, b"")
 
     def test_stopping_waits_for_the_job_under_way(self) -> None:
         digest, _ = self.blob(2 * SEGMENT)

@@ -53,6 +53,10 @@ class Queue:
         """How many runs."""
         return len(self._runs)
 
+    def is_one_from(self, offset: int) -> bool:
+        """Whether all that waits is one run, which begins there."""
+        return len(self._runs) == 1 and self._runs[0].start == offset
+
     def put(self, offset: int, data: bytes) -> None:
         run = next((run for run in self._runs if run.stop == offset), None)
         if run is None:

@@ -1,16 +1,23 @@
-"""From the sources to the disk: collects what came, and has one disk job at a time.
+"""From the sources to the disk: collects what came, and has one disk job at a time under way.
 
 Small amounts are collected for a moment, so that a fast source makes big jobs;
 a moment is milliseconds, so that a slow source's bytes are seen at once. When
 too much waits for the disk the sources are paused: the only reason for which
 they ever are.
+
+Where bytes come in order and fast, the next job is handed in while one is under
+way, so that its thread goes on without waiting for the reactor (which may be in
+the middle of a read or a write). Behind a job that failed none is run: its piece
+comes back, and what went wrong is told when all have.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure as Raised
@@ -25,6 +32,21 @@ from nodecache.seams import DiskPool
 
 #: With a piece of its own to write, a job reads again at most this many times its size.
 _CATCH_UP = 2
+#: Jobs that are handed in at a time.
+_AHEAD = 2
+
+
+class _Skipped(Exception):
+    """A job before this one has failed."""
+
+
+@attrs.frozen(eq=False)
+class _Begun:
+    """A job that was handed in; ``in_order``: it hashes its piece, and nothing else."""
+
+    piece: Piece | None
+    punch: Span | None
+    in_order: bool
 
 
 class Watcher(Protocol):
@@ -70,7 +92,7 @@ class Writer:
         self.most = limits.job_bytes
         self._flight = flight
         self._assembly = assembly
-        self._pool = pool
+        self._pool = pool.in_turn()
         self._clock = clock
         self._limits = limits
         self._flush_after = timeouts.flush
@@ -86,19 +108,21 @@ class Writer:
         self._pressed = False
         self._turning = False
         self._closed = False
-        self._piece: Piece | None = None
-        self._punching: Span | None = None
-        self._job: Deferred[None] | None = None
+        self._begun: deque[_Begun] = deque()
+        #: Set in a thread: those behind are skipped. ``_back`` has failed, or was skipped.
+        self._stumbled = False
+        self._error: Exception | None = None
+        self._back: list[_Begun] = []
         self._idle: Deferred[None] | None = None
 
     @property
     def backlog(self) -> int:
         """Bytes received and not yet written."""
-        return self._queue.size + (self._piece.size if self._piece else 0)
+        return self._queue.size + sum(one.piece.size for one in self._begun if one.piece)
 
     @property
     def busy(self) -> bool:
-        return self._job is not None
+        return bool(self._begun)
 
     def put(self, offset: int, data: bytes) -> None:
         """Bytes came."""
@@ -130,12 +154,12 @@ class Writer:
         self._turn()
 
     async def close(self) -> None:
-        """Write no more; returns when the job under way is done."""
+        """Write no more; returns when what was handed in is done."""
         self._closed = True
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
-        if self._job is not None:
+        if self._begun:
             self._idle = Deferred()
             await self._idle
 
@@ -147,31 +171,45 @@ class Writer:
             self._watcher.pressed(pressed)
 
     def _turn(self) -> None:
-        """Begin a job if there is one. A loop, since the jobs of a pool may be done at once."""
+        """Hand in jobs if there are any. A loop, since those of a pool may be done at once."""
         if self._turning:
             return
         self._turning = True
         try:
-            while self._job is None and not (self._closed or self._held):
-                job = self._next()
-                if job is None:
+            while len(self._begun) < _AHEAD and not (self._closed or self._held):
+                begun = self._behind(self._begun[-1]) if self._begun else self._first()
+                if begun is None:
                     break
-                self._begin(job)
         finally:
             self._turning = False
         self._arm_flush()
 
-    def _next(self) -> Job | None:
-        punch = self._punching = self._punches.pop(0) if self._punches else None
+    def _first(self) -> _Begun | None:
+        """Of no other under way; None where there is nothing to do."""
+        punch = self._punches.pop(0) if self._punches else None
         front = self._flight.progress.present.covered_from(self._assembly.hashed)
-        self._piece = self._take(front)
+        piece = self._take(front)
         lag = self._assembly.hashed < front
-        if self._piece is None and punch is None and not lag:
+        if piece is None and punch is None and not lag:
             return None
-        if self._piece is None:
-            return Job(punch, self.total, None, front, self._limits.job_reread)
-        reread = max(_CATCH_UP * self._piece.size, self._limits.job_wanted)
-        return Job(punch, self.total, self._piece, self._front_with(self._piece, front), reread)
+        if piece is None:
+            job = Job(punch, self.total, None, front, self._limits.job_reread)
+            return self._begin(job, in_order=False)
+        reread = max(_CATCH_UP * piece.size, self._limits.job_wanted)
+        job = Job(punch, self.total, piece, self._front_with(piece, front), reread)
+        return self._begin(job, in_order=piece.offset == front and not lag)
+
+    def _behind(self, last: _Begun) -> _Begun | None:
+        """Straight behind one that is under way; None where another has to be looked at first."""
+        if not last.in_order or last.piece is None or self._punches:
+            return None
+        stop = last.piece.span.stop
+        piece = self._take(stop) if self._queue.is_one_from(stop) else None
+        return (
+            None
+            if piece is None
+            else self._begin(Job(None, self.total, piece, 0, 0), in_order=True)
+        )
 
     def _front_with(self, piece: Piece, front: int) -> int:
         if piece.offset != front:
@@ -188,12 +226,24 @@ class Writer:
             self._due = max(0, self._due - 1)
         return piece
 
-    def _begin(self, job: Job) -> None:
-        self._job = self._pool.run(lambda: self._assembly.run(job))
-        self._job.addCallbacks(self._done, self._failed)
+    def _begin(self, job: Job, *, in_order: bool) -> _Begun:
+        begun = _Begun(job.piece, job.punch, in_order)
+        self._begun.append(begun)
+        self._pool.run(lambda: self._run(job)).addCallbacks(self._done, self._failed)
+        return begun
+
+    def _run(self, job: Job) -> None:
+        """In a thread."""
+        if self._stumbled:
+            raise _Skipped
+        try:
+            self._assembly.run(job)
+        except BaseException:
+            self._stumbled = True
+            raise
 
     def _done(self, _: None) -> None:
-        piece, self._piece, self._job = self._piece, None, None
+        piece = self._begun.popleft().piece
         if piece is not None:
             self._wanted = self._limits.job_wanted
             self._flight.arrived(piece.span)
@@ -203,24 +253,31 @@ class Writer:
             self._turn()
 
     def _failed(self, raised: Raised) -> None:
-        piece, self._piece, self._job = self._piece, None, None
+        self._back.append(self._begun.popleft())
         self._held = True
-        if self._let_close():
+        if self._error is None:
+            assert isinstance(raised.value, Exception)
+            self._error = raised.value
+        if self._let_close() or self._begun:
             return
-        if piece is not None:
-            self._queue.put_back(piece)
-        if self._punching is not None:  # twice does no harm
-            self._punches.insert(0, self._punching)
-        error = raised.value
+        self._take_back()
+        self._stumbled, error, self._error = False, self._error, None
         if isinstance(error, NoRoom):
             self._watcher.full(error)
         else:
-            assert isinstance(error, Exception)
             self._watcher.broken(error)
 
+    def _take_back(self) -> None:
+        while self._back:
+            begun = self._back.pop()
+            if begun.piece is not None:
+                self._queue.put_back(begun.piece)
+            if begun.punch is not None:  # twice does no harm
+                self._punches.insert(0, begun.punch)
+
     def _let_close(self) -> bool:
-        idle, self._idle = self._idle, None
-        if idle is not None:
+        if self._idle is not None and not self._begun:
+            idle, self._idle = self._idle, None
             idle.callback(None)
         return self._closed
 
