@@ -136,6 +136,50 @@ def test_what_the_cluster_holds_is_found_while_the_hub_is_a_black_hole(land: Clu
         pulled.check(of)
 
 
+# Before a node leaves: for a while the others tell of it as one that does not answer.
+
+
+def test_commands_on_one_node_see_and_steer_all_of_them(land: Cluster) -> None:
+    of = land.image(2, 1)
+    here, *others = land.members
+    name = of.name.removeprefix("library/")
+    tab = land.upstream.tab()
+    done = typed(here, "pull", name, "--all-nodes")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "7 other nodes were told"
+    assert {f"{one.id}: {name}  done" for one in others} <= set(lines)
+    bill = tab.bill()
+    fetched_once(bill, of)
+    assert bill.asked.manifest_gets == 1, str(bill.asked)
+    nodes = told(others[-1], "status", "--cluster")["nodes"]
+    assert {node["id"] for node in nodes} == {one.id for one in land.members}
+    assert all(node["status"]["bytes"] >= size(of) for node in nodes)
+    assert sum(node["status"]["upstream_bytes"] for node in nodes) >= size(of)
+    assert layers_from(here, name) == {"disk"}
+
+
+def test_what_is_not_here_is_said_to_come_from_the_peers_that_have_it(land: Cluster) -> None:
+    of = land.image(2)
+    name = of.name.removeprefix("library/")
+    here, one, two, *_ = land.members
+    herd(land, of, [here, one, two])
+    assert typed(here, "purge", name, "--yes").returncode == 0
+    assert here.ask(f"/v2/{of.name}/manifests/{of.tag}").status == 200
+    (found,) = layers_from(here, name)
+    assert found in {f"peer {first.id} and 1 more" for first in (one, two)}
+
+
+def test_a_node_that_says_nothing_is_named_and_the_others_are_shown(land: Cluster) -> None:
+    here, silent, *_ = land.members
+    silent.freeze()
+    rows = typed(here, "status", "--cluster").stdout.splitlines()
+    states = {row.split()[0]: row for row in rows[1 : 1 + len(land.members)]}
+    assert "no answer" in states[silent.id]
+    assert states[f"{here.id}*"].split()[1] == "live"
+    assert sum("no answer" in row for row in states.values()) == 1
+
+
 def test_a_node_that_comes_later_costs_upstream_nothing(land: Cluster) -> None:
     """It is an owner of some lanes now, and finds what former owners hold."""
     of = land.image(24)
@@ -201,44 +245,3 @@ def layers_from(member: Member, name: str) -> set[str]:
     rows = [line.split() for line in typed(member, "show", name).stdout.splitlines()]
     # Behind layer, DIGEST, the two words of SIZE, and HERE.
     return {" ".join(row[5:]) for row in rows if row[:1] == ["layer"]}
-
-
-def test_commands_on_one_node_see_and_steer_all_of_them(land: Cluster) -> None:
-    of = land.image(2, 1)
-    here, *others = land.members
-    name = of.name.removeprefix("library/")
-    tab = land.upstream.tab()
-    done = typed(here, "pull", name, "--all-nodes")
-    assert (done.returncode, done.stderr) == (0, ""), done
-    lines = done.stdout.splitlines()
-    assert lines[-1] == "7 other nodes were told"
-    assert {f"{one.id}: {name}  done" for one in others} <= set(lines)
-    bill = tab.bill()
-    fetched_once(bill, of)
-    assert bill.asked.manifest_gets == 1, str(bill.asked)
-    nodes = told(others[-1], "status", "--cluster")["nodes"]
-    assert {node["id"] for node in nodes} == {one.id for one in land.members}
-    assert all(node["status"]["bytes"] >= size(of) for node in nodes)
-    assert sum(node["status"]["upstream_bytes"] for node in nodes) >= size(of)
-    assert layers_from(here, name) == {"disk"}
-
-
-def test_what_is_not_here_is_said_to_come_from_the_peers_that_have_it(land: Cluster) -> None:
-    of = land.image(2)
-    name = of.name.removeprefix("library/")
-    here, one, two, *_ = land.members
-    herd(land, of, [here, one, two])
-    assert typed(here, "purge", name, "--yes").returncode == 0
-    assert here.ask(f"/v2/{of.name}/manifests/{of.tag}").status == 200
-    (found,) = layers_from(here, name)
-    assert found in {f"peer {first.id} and 1 more" for first in (one, two)}
-
-
-def test_a_node_that_says_nothing_is_named_and_the_others_are_shown(land: Cluster) -> None:
-    here, silent, *_ = land.members
-    silent.freeze()
-    rows = typed(here, "status", "--cluster").stdout.splitlines()
-    states = {row.split()[0]: row for row in rows[1 : 1 + len(land.members)]}
-    assert "no answer" in states[silent.id]
-    assert states[f"{here.id}*"].split()[1] == "live"
-    assert sum("no answer" in row for row in states.values()) == 1
