@@ -160,8 +160,16 @@ def remaining_span(index: int, total: int, present: RangeSet) -> Span:
     Empty, at the segment's end, when nothing is missing. Raises ValueError
     when the blob has no such segment.
     """
-    whole = segment_span(index, total)
+    return remaining(range(index, index + 1), total, present)
+
+
+def remaining(segments: range, total: int, present: RangeSet) -> Span:
+    """What to ask for of ``segments``: from the first missing byte to the last.
+
+    Empty when nothing is missing. Raises ValueError when the blob has no such.
+    """
+    if not segments:
+        return Span(0, 0)
+    whole = Span(segment_span(segments[0], total).start, segment_span(segments[-1], total).stop)
     gaps = present.missing(whole)
-    if not gaps:
-        return Span(whole.stop, whole.stop)
-    return Span(gaps[0].start, gaps[-1].stop)
+    return Span(gaps[0].start, gaps[-1].stop) if gaps else Span(whole.stop, whole.stop)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from nodecache.byteranges import RangeSet, Span
 from nodecache.fill.ramp import Ramp
-from nodecache.fill.stride import MOST, remaining, row, stride
+from nodecache.fill.stride import MOST, row, stride
 from nodecache.limits import MIB, SEGMENT
+from nodecache.segments import remaining
 from tests import flight_case
 from tests.flight_case import M, small_limits
 from tests.test_fill_connections import Flowing

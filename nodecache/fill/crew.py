@@ -27,13 +27,19 @@ from nodecache.fill.names import Sources
 from nodecache.fill.patience import Patience, Patiences
 from nodecache.fill.senders import Senders
 from nodecache.fill.staff import Staff
-from nodecache.fill.stride import remaining, row, stride
+from nodecache.fill.stride import row, stride
 from nodecache.fill.tools import Tools
 from nodecache.fill.worker import Worker
 from nodecache.inflight import Flight
 from nodecache.limits import SEGMENT
 from nodecache.seams import BlobBody
-from nodecache.segments import next_segment, remaining_span, segment_count, segment_of
+from nodecache.segments import (
+    next_segment,
+    remaining,
+    remaining_span,
+    segment_count,
+    segment_of,
+)
 
 
 class Crew:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from nodecache.byteranges import RangeSet, Span
+from nodecache.byteranges import RangeSet
 from nodecache.limits import SEGMENT
 from nodecache.segments import segment_count, segment_span
 
@@ -47,15 +47,3 @@ def row(
             break
         stop += 1
     return range(index, stop)
-
-
-def remaining(segments: range, total: int, present: RangeSet) -> Span:
-    """What to ask for of ``segments``: from the first missing byte to the last.
-
-    Empty when nothing is missing. Raises ValueError when the blob has no such.
-    """
-    if not segments:
-        return Span(0, 0)
-    whole = Span(segment_span(segments[0], total).start, segment_span(segments[-1], total).stop)
-    gaps = present.missing(whole)
-    return Span(gaps[0].start, gaps[-1].stop) if gaps else Span(whole.stop, whole.stop)
