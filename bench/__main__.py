@@ -36,7 +36,6 @@ def about(folder: pathlib.Path) -> dict[str, str]:
         **machine(folder),
         "nginx": version("nginx", "-v"),
         "docker-registry": version("docker-registry", "--version"),
-        "on": time.strftime("%Y-%m-%d"),
     }
 
 
@@ -66,6 +65,7 @@ def measured(row: Row, world: World) -> Outcome:
         notes=world.take_notes(),
         seconds=time.monotonic() - began,
         others=others.share(),
+        on=time.strftime("%Y-%m-%d"),
         failed=failed,
     )
 

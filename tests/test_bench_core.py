@@ -213,7 +213,22 @@ def test_what_is_below_its_bar_is_named_and_what_failed_too() -> None:
     assert "| warm blob | MB/s / nginx's | at least 0.75 | 0.60 (0.50 to 0.70) | BELOW |" in (
         bars_table(report)
     )
-    assert machine_line(report) == "cores 2, other programs took 2% to 10% of it.\n"
+
+
+def test_a_row_that_was_kept_keeps_its_day() -> None:
+    before = Report(
+        machine={"cores": "2"},
+        outcomes=(outcome(key="warm", on="2026-01-01"), outcome(key="cold", on="2026-01-01")),
+    )
+    later = Report(
+        machine={"cores": "2"}, outcomes=(outcome(key="cold", on="2026-01-02", others=0.1),)
+    )
+    kept = Report.read(before.joined(later).written())
+    assert machine_line(kept) == (
+        "cores 2, other programs took 2% to 10% of it.\n\n"
+        "Rows (`--rows`) by the day they were measured:\n\n"
+        "- 2026-01-01: warm\n- 2026-01-02: cold\n"
+    )
 
 
 def test_the_worst_shows_both_ends() -> None:

@@ -14,7 +14,10 @@ from bench.core.samples import Spread
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """One row of the run. ``others`` is the share of the machine that other programs took."""
+    """One row of the run, on the day ``on`` (ISO 8601).
+
+    ``others`` is the share of the machine that other programs took.
+    """
 
     key: str
     title: str
@@ -23,6 +26,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     others: float = 0.0
+    on: str = ""
     failed: str = ""
 
     @classmethod
@@ -96,10 +100,14 @@ def figures_table(report: Report) -> str:
 
 
 def machine_line(report: Report) -> str:
-    """The machine, and what others took of it."""
+    """The machine, what others took of it, and the day of each row."""
     if not report.outcomes:
         return "Nothing was measured.\n"
     words = [f"{name} {value}" for name, value in report.machine.items()]
     taken = [one.others for one in report.outcomes]
     words.append(f"other programs took {min(taken):.0%} to {max(taken):.0%} of it")
-    return ", ".join(words) + ".\n"
+    days: dict[str, list[str]] = {}
+    for one in report.outcomes:
+        days.setdefault(one.on, []).append(one.key)
+    told = "".join(f"- {day}: {', '.join(keys)}\n" for day, keys in sorted(days.items()))
+    return f"{', '.join(words)}.\n\nRows (`--rows`) by the day they were measured:\n\n{told}"
