@@ -66,6 +66,14 @@ class Order(SharingCase):
             self.assert_segment(self.fetch(), 0, None)
         self.assertEqual({mode for _, _, mode in self.cluster.log}, {"only-if-have"})
 
+    def test_it_stays_one_for_that_segment_though_who_asked_has_left(self) -> None:
+        with self.tools.duties.on(DIGEST, 0):
+            self.fetch().stop()
+        self.assert_segment(self.fetch(), 0, None)
+        self.assertEqual({mode for _, _, mode in self.cluster.log}, {"only-if-have"})
+        self.assert_segment(self.fetch(1), 1, None)
+        self.assertEqual(self.cluster.log[-1], ("c", "blob", "may-fetch"))
+
     def test_a_duty_is_for_its_segment(self) -> None:
         with self.tools.duties.on(DIGEST, 1):
             self.assert_segment(self.fetch(), 0, None)

@@ -236,6 +236,9 @@ class AnyWorld(SharingCase):
                 body = self.run_one(blob, world, segment)
             if body is not None:
                 self.finish(body, segment, world.fates[index % len(world.fates)])
+        if world.duty:
+            modes = {mode for _, _, mode in self.cluster.log}
+            self.assertLessEqual(modes, {"only-if-have"}, "nobody forwards")
         self.clock.advance(2)  # no body is silent for longer
         self.assert_clean()
 

@@ -18,7 +18,8 @@ class Findings:
     """``total`` and ``ranged`` (upstream takes ranges) as an answer told them.
 
     ``brought_at`` is when a peer last brought bytes of the blob.
-    ``asked_lanes``: lanes whose stand-ins this node asked, as an owner.
+    ``asked_lanes``: lanes whose stand-ins this node asked, as an owner. ``owed``:
+    segments that it was asked to fetch.
     ``addresses``: where referred peers are. ``sweeping`` is held by the one
     search among all peers that runs at a time; ``fruitless_until`` is the time
     until which there shall be no other.
@@ -31,6 +32,7 @@ class Findings:
         self.holders = Holders()
         self.addresses: dict[str, Address] = {}
         self.asked_lanes: set[int] = set()
+        self.owed: set[int] = set()
         self.sweeping = DeferredLock()
         self.fruitless_until = 0.0
         self._broken: defaultdict[int, list[str]] = defaultdict(list)
