@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -21,6 +22,10 @@ T = TypeVar("T")
 PATIENCE = 60.0
 #: Seconds between two looks at a condition.
 POLL = 0.02
+#: Ports that one run of the tests takes from, the next one last.
+_BLOCK = 1000
+_PORTS: collections.deque[int] = collections.deque()
+_CLAIMS: list[socket.socket] = []
 
 
 class MissingPart(Exception):
@@ -56,11 +61,35 @@ def need_root() -> None:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on at ``host``."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on at ``host``, and that nobody is given by chance.
+
+    They lie below those that the kernel gives to outgoing connections, and no two runs of the
+    tests on one machine take from the same ones.
+    """
+    if not _PORTS:
+        _PORTS.extend(_block())
+    for _ in range(len(_PORTS)):
+        _PORTS.rotate(-1)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind((host, _PORTS[0]))
+                return _PORTS[0]
+    raise RuntimeError(f"no port is left at {host}")
+
+
+def _block() -> range:
+    """Ports that are this process's own: as long as it lives, it holds a name for them."""
+    for first in range(10_000, 20_000, _BLOCK):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0nodecache-tests-ports-{first}")
+        except OSError:
+            claim.close()
+            continue
+        _CLAIMS.append(claim)
+        return range(first, first + _BLOCK)
+    raise RuntimeError("too many runs of the system ring at once")
 
 
 def listens(host: str, port: int) -> bool:
