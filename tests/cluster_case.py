@@ -35,11 +35,11 @@ SECRET = "a secret that is long enough"
 
 
 #: Below those that the kernel gives to outgoing connections: such a one can not take
-#: a port between its choice and its use. Each is given once in a process; two test
-#: workers have two ranges.
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_FIRST = 20_000 + _WORKER % 2 * 6_000
-PORTS = iter(range(_FIRST + os.getpid() % 20 * 100, _FIRST + 6_000))
+#: a port between its choice and its use. Each is given once in a process; four test
+#: workers have a range each, and a process without others has all of them.
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+_FIRST, _COUNT = (20_000 + int(_WORKER) % 4 * 3_000, 3_000) if _WORKER else (20_000, 12_000)
+PORTS = iter(range(_FIRST + os.getpid() % 20 * 100, _FIRST + _COUNT))
 
 
 def free_port() -> int:

@@ -38,12 +38,28 @@ def pytest_runtest_makereport(
     return report
 
 
+#: Whoever wants one of these has the machine for itself: a herd on a cable of its own is slower
+#: beside others, and what it costs is compared.
+_ALONE = {"the_cluster"}
+_ALONE_FILES = {"test_bench.py", "test_soak.py"}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests with the stream that they run in (see Makefile); each is in one."""
     here = pathlib.Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker("system")
             item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(_stream(item))
+
+
+def _stream(item: pytest.Item) -> str:
+    wanted = set(getattr(item, "fixturenames", ()))
+    if wanted & _ALONE or item.path.name in _ALONE_FILES:
+        return "alone"
+    return "pods" if "the_image" in wanted else "beside"
 
 
 @pytest.fixture(scope="session")
