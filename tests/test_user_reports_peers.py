@@ -1,7 +1,7 @@
 """What users of other peer-to-peer mirrors reported, each caused on whole nodes that share.
 
-The numbers are only an order; what concerns DNS alone or the installation is
-tested with the room whose business it is. Time is counted in questions and in
+The numbers are only an order (test_user_reports_peers_more has the rest, and says where what
+concerns the installation is tested). Time is counted in questions and in
 how they ended, not in seconds.
 """
 
@@ -21,7 +21,7 @@ from nodecache.membership import Address, Membership, Peer
 from nodecache.membership.hello import Hello
 from tests.cluster_case import SECRET, ClusterCase, Member, gathered
 from tests.fakes_client import until
-from tests.fakes_http import answer, cut, html
+from tests.fakes_http import answer, cut, html, shifted, truncated
 from tests.fakes_peer import LyingPeer, digest_of
 
 APP = "library/app"
@@ -120,7 +120,7 @@ class PeerReports(ClusterCase):
         layer = os.urandom(2 * SEGMENT + 5)
         image = self.hub.add_image(APP, "latest", [layer])
         nodes = await self.cluster(3)
-        for fault in (html(), answer(429), cut(SEGMENT // 2)):
+        for fault in (html(), answer(429), cut(SEGMENT // 2), truncated(1000), shifted(3)):
             self.hub.cdn.fault(fault, times=3)
             for got in await gathered([n.blob(APP, image.layers[0]) for n in nodes]):
                 assert got.status >= 400 or got.broken or got.body == layer
