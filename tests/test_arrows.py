@@ -57,6 +57,7 @@ FLOORS: tuple[tuple[str, frozenset[str]], ...] = (
             {
                 "archives",
                 "diskpool",
+                "listing",
                 "logs",
                 "metrics",
                 "results",

@@ -6,12 +6,15 @@ import gc
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import NoReturn
 
 import click
 
 from nodecache.config import KEYS, UPSTREAM, Key, Loaded, load
 from nodecache.failures import EXIT_UNUSABLE, ConfigError
+from nodecache.listing import begin, blobs_in
 
 #: What stands for the value of a flag in the help.
 _METAVARS = {
@@ -79,9 +82,13 @@ def serve(**flags: object) -> None:
         fail(str(error))
     # Of what is loaded and scanned now nothing is garbage; once the node serves it collects.
     gc.disable()
-    from nodecache.service import run  # the reactor is installed by this import
+    # Where there are many blobs, others look at them while this process loads what follows.
+    listing = begin(blobs_in(loaded.settings.data_dir))
+    with listing or nullcontext():
+        from nodecache.service import run  # the reactor is installed by this import
 
-    sys.exit(run(loaded, lambda: read_settings(flags, environ), environ, sys.stdout))
+        again = partial(read_settings, flags, environ)
+        sys.exit(run(loaded, again, environ, sys.stdout, listing))
 
 
 def fail(message: str) -> NoReturn:

@@ -120,6 +120,15 @@ class DiskFailed(Event):
 
 
 @attrs.frozen(kw_only=True)
+class ListingFailed(Event):
+    """At a start, processes that list many blobs could not be had; threads listed them instead."""
+
+    name: ClassVar[str] = "listing_failed"
+    level: ClassVar[Level] = Level.WARNING
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class CacheSize(Event):
     """Told after each change of what the store holds."""
 

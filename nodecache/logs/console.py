@@ -45,6 +45,7 @@ class Console:
             **PEERS,
             events.CorruptionFound: _corrupt,
             events.DiskFailed: lambda e: f"the disk failed to {e.operation}: {e.reason}",
+            events.ListingFailed: lambda e: f"{e.reason}; threads did its share",
             events.LeftOut: lambda e: f"{e.count} more lines like this were left out ({e.of})",
             events.LogLevelSet: _level,
             events.TurnedAway: lambda e: f"{e.port} port turned {e.client} away: {e.reason}",

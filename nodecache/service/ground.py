@@ -24,6 +24,7 @@ async def open_store(around: Surroundings, settings: Settings, pool: ThreadDiskP
         floor=floor,
         timeouts=settings.timeouts,
         limits=settings.limits,
+        listing=around.listing,
     )
 
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure as Reason
 
 from nodecache.config import Loaded, Settings
-from nodecache.events import Event, SettingWarning, TracesFailed
+from nodecache.events import Event, SettingWarning, Stopped, Stopping, TracesFailed
 from nodecache.failures import EXIT_UNUSABLE, ConfigError, DataFolderError
+from nodecache.listing import Crew
 from nodecache.logs import LogSwitch, LogWriter, Sampler, UnexpectedObserver, level_of
 from nodecache.metrics import Metrics
 from nodecache.service.node import Node
@@ -47,8 +48,11 @@ class _Run:
         read_again: Callable[[], Loaded],
         environ: Mapping[str, str],
         stream: TextIO,
+        listing: Crew | None,
     ) -> None:
         self.status = 0
+        self._listing = listing
+        self._starting: Deferred[None] | None = None
         self._reactor = reactor
         self._loaded = loaded
         self._read_again = read_again
@@ -87,18 +91,24 @@ class _Run:
         return self.status
 
     def _begin(self) -> None:
-        starting = Deferred.fromCoroutine(self._start())
-        starting.addErrback(self._failed)
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._failed)
 
     async def _start(self) -> None:
         self._warn(self._loaded)
         self._tracing = self._trace(self._loaded.settings)
         around = Surroundings(
-            self._reactor, time.time, self.observe, self._metrics, self._environ, self._switch
+            self._reactor,
+            time.time,
+            self.observe,
+            self._metrics,
+            self._environ,
+            self._switch,
+            self._listing,
         )
         self._node = await Node.start(around, self._loaded.settings)
         collect_from_here()
-        if self._ending:  # a signal came while the folder was scanned
+        if self._ending:  # a signal came, and it was too late to give up
             await self._stop("a signal during the start")
 
     def _trace(self, settings: Settings) -> Tracing | None:
@@ -119,7 +129,10 @@ class _Run:
             self.observe(SettingWarning(message=message))
 
     def _failed(self, reason: Reason) -> None:
-        if reason.check(ConfigError, DataFolderError):
+        if self._ending and reason.check(CancelledError):
+            self.observe(Stopping(reason="a signal during the start", bodies=0))
+            self.observe(Stopped(aborted=0, seconds=0.0))
+        elif reason.check(ConfigError, DataFolderError):
             sys.stderr.write(f"nodecache: {reason.getErrorMessage()}\n")
             self.status = EXIT_UNUSABLE
         else:
@@ -135,6 +148,11 @@ class _Run:
         self._ending = True
         if self._node is not None:
             Deferred.fromCoroutine(self._stop(name)).addErrback(self._failed)
+        elif self._starting is not None:
+            # The folder is scanned.
+            if self._listing is not None:
+                self._listing.kill()
+            self._starting.cancel()
 
     async def _stop(self, name: str) -> None:
         assert self._node is not None
@@ -159,10 +177,12 @@ def run(
     read_again: Callable[[], Loaded],
     environ: Mapping[str, str],
     stream: TextIO,
+    listing: Crew | None = None,
 ) -> int:
     """Run a node until it is told to stop; the exit code.
 
-    ``read_again`` reads the settings anew (SIGHUP); events go to ``stream``.
+    ``read_again`` reads the settings anew (SIGHUP); events go to ``stream``;
+    ``listing`` lists the blobs of the data folder already.
     """
     prepare()
     # A core dump would hold the secrets that are in memory.
@@ -170,4 +190,4 @@ def run(
     # Twisted's own is the wall clock: one that is set back would stop every timer
     # for as long, and one that jumps ahead would time out all that is under way.
     installed.seconds = time.monotonic  # type: ignore[method-assign]  # on purpose
-    return _Run(installed, loaded, read_again, environ, stream).go()
+    return _Run(installed, loaded, read_again, environ, stream, listing).go()

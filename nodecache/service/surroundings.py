@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from nodecache.listing import Crew
 from nodecache.logs import LogSwitch
 from nodecache.metrics import Metrics
 from nodecache.seams import Observe, WallClock
@@ -14,7 +15,10 @@ from nodecache.seams import Observe, WallClock
 
 @attrs.frozen
 class Surroundings:
-    """``environ`` is where the proxy variables are read from."""
+    """``environ`` is where the proxy variables are read from.
+
+    ``listing`` lists the blobs of the data folder already.
+    """
 
     reactor: Any
     wall: WallClock
@@ -22,3 +26,4 @@ class Surroundings:
     metrics: Metrics
     environ: Mapping[str, str]
     log: LogSwitch | None = None
+    listing: Crew | None = None

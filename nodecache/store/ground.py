@@ -6,6 +6,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.limits import Limits, Timeouts
+from nodecache.listing import Crew
 from nodecache.seams import DiskPool, Observe, WallClock
 from nodecache.store.disk import Disk
 from nodecache.store.layout import Layout
@@ -15,7 +16,10 @@ from nodecache.store.records import Drafts
 
 @attrs.frozen
 class Ground:
-    """``clock`` is monotonic and for timers, ``wall`` is for times kept on disk."""
+    """``clock`` is monotonic and for timers, ``wall`` is for times kept on disk.
+
+    ``listing`` lists the blobs since before the folder was locked.
+    """
 
     layout: Layout
     disk: Disk
@@ -27,3 +31,4 @@ class Ground:
     drafts: Drafts
     timeouts: Timeouts
     limits: Limits
+    listing: Crew | None = None

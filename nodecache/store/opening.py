@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from nodecache.events import CorruptionFound, DiskFailed
+from nodecache.events import CorruptionFound, DiskFailed, ListingFailed
 from nodecache.failures import DataFolderError
 from nodecache.seams import DiskPool
 from nodecache.store.accounts import Accounts
@@ -129,6 +129,8 @@ def believe(ground: Ground, accounts: Accounts, opened: Opened, found: Found) ->
         accounts.suspects.update(key for key, _, used_at in found.blobs if used_at >= after)
     for name in found.empty:
         ground.observe(CorruptionFound(kind="blob", digest=f"sha256:{name}", found_by="scan"))
+    for reason in found.hindered:
+        ground.observe(ListingFailed(reason=reason))
     for problem in found.problems:
         ground.observe(DiskFailed(operation="scan", reason=problem))
     accounts.tell()

@@ -1,6 +1,7 @@
 """Finding out at start what is in the data folder, without reading what is in the blobs.
 
-One pass over the folders with one stat a file. Blobs are judged by name and
+One pass over the folders with one stat a file; the folders of many blobs by processes of
+their own (``store/listed.py``), and by threads what these leave. Blobs are judged by name and
 size; what a blob's bytes are worth is found out later (suspects when they are
 first asked for, all of them by the scrub).
 """
@@ -27,6 +28,7 @@ from nodecache.store.ground import Ground
 from nodecache.store.journal import read_journal
 from nodecache.store.keys import Entries, Entry, Key, Kind, key_of, record_key
 from nodecache.store.layout import Layout
+from nodecache.store.listed import by_processes
 from nodecache.store.partial import DATA, JOURNAL, JOURNAL_BYTES, remove_partial
 from nodecache.store.records import TAG_BYTES, read_file, remove_file
 
@@ -51,6 +53,7 @@ class Found:
     ``complete`` are partials that seem to have all of their segments;
     ``pinned`` are (key, digest) of pinned tags;
     ``empty`` are digests of blobs that lost their bytes, and are removed.
+    ``hindered`` says what kept processes from listing all that they should.
     """
 
     blobs: Entries = attrs.field(factory=Entries)
@@ -60,6 +63,7 @@ class Found:
     pinned: list[tuple[Key, str]] = attrs.field(factory=list)
     empty: list[str] = attrs.field(factory=list)
     problems: list[str] = attrs.field(factory=list)
+    hindered: list[str] = attrs.field(factory=list)
 
     def add(self, part: Found) -> None:
         """What another job of the same scan found."""
@@ -77,6 +81,8 @@ async def scan(ground: Ground, now: float) -> Found:
     disk, layout, run = ground.disk, ground.layout, ground.pool.run
     found = await run(lambda: _scan_others(disk, layout, now))
     shards = await run(lambda: _folders(layout.blobs, found))
+    listed = await by_processes(ground, found.blobs, found.hindered, now)
+    shards = [shard for shard in shards if shard not in listed]
     groups = iter([shards[start : start + SHARDS] for start in range(0, len(shards), SHARDS)])
 
     async def look_at(some: Iterable[Sequence[str]]) -> None:

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from nodecache.eviction import PARTIAL_SHARE
 from nodecache.freshness import TagEntry
 from nodecache.limits import Limits, Timeouts
+from nodecache.listing import Crew
 from nodecache.reference import Digest, Repository, Tag
 from nodecache.seams import DiskPool, Observe, WallClock
 from nodecache.store.accounts import Accounts
@@ -95,12 +96,13 @@ class Store:
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         disk: Disk | None = None,
+        listing: Crew | None = None,
     ) -> Store:
         """Lock the folder at ``path``, made if need be, and scan it.
 
-        ``cap`` is the most that it holds, ``floor`` what stays free on the
-        disk, both in bytes. Raises DataFolderError with one line that says
-        what is wrong (not writable, not a folder, in use by another process).
+        ``cap`` is the most that it holds, ``floor`` what stays free on the disk, both in
+        bytes; ``listing`` lists its blobs already. Raises DataFolderError with one line that
+        says what is wrong (not writable, not a folder, in use by another process).
         """
         layout, disk = Layout(os.path.abspath(path)), disk or Disk()
         ground = Ground(
@@ -114,6 +116,7 @@ class Store:
             drafts=Drafts(disk, layout.scratch),
             timeouts=timeouts or Timeouts(),
             limits=limits or Limits(),
+            listing=listing,
         )
         opened, found = await open_folder(ground)
         store = cls(ground, opened, found, cap=cap, floor=floor)
@@ -204,10 +207,7 @@ class Store:
         return self._tags.known(repository, tag)
 
     async def write_tag(self, repository: Repository, tag: Tag, entry: TagEntry) -> None:
-        """Durable once it returns, but for ``checked_at``, which may lag by an hour on disk.
-
-        Raises NoRoom, StoreFailure.
-        """
+        """Durable; ``checked_at`` on disk may lag by an hour. Raises NoRoom, StoreFailure."""
         await self._tags.write(repository, tag, entry)
         await self._holds.written(tag_key(self._ground.layout, repository, tag), entry)
 

@@ -1,0 +1,61 @@
+"""What processes of their own list of the blobs, taken over into the columns of the scan.
+
+They list what is in order. All else is left to the scan, which judges: what they do not bring,
+and folders that were changed since they looked.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from functools import partial
+from typing import Final
+
+from nodecache.listing import Crew, Listed, begin
+from nodecache.store.disk import Disk
+from nodecache.store.ground import Ground
+from nodecache.store.keys import Entries
+
+#: A folder that was changed this shortly before it was looked at may have been changed again
+#: within a tick of the file system's clock, and show the same time. In ns.
+SETTLED: Final = 2_000_000_000
+
+
+async def by_processes(
+    ground: Ground, blobs: Entries, hindered: list[str], now: float
+) -> frozenset[str]:
+    """Add to ``blobs``; returns the folders that are done. ``hindered`` gets what went wrong.
+
+    None of them where there are few blobs, or where the disk is not the real one.
+    """
+    early, run = ground.listing, ground.pool.run
+    if type(ground.disk) is not Disk:
+        return frozenset()
+    crew = early or await run(lambda: begin(ground.layout.blobs))
+    done: set[str] = set()
+    if crew is not None:
+        with crew:
+            while (found := await run(crew.next)) is not None:
+                if early is None or await run(partial(_as_it_was, ground, crew, found)):
+                    _add(blobs, found, now)
+                    done.add(found.shard)
+        hindered.extend(crew.troubles)
+    return frozenset(done)
+
+
+def _as_it_was(ground: Ground, crew: Crew, found: Listed) -> bool:
+    """Blocks. Whether a folder that was listed before it was locked is as it was then."""
+    try:
+        info = ground.disk.stat(os.path.join(ground.layout.blobs, found.shard))
+    except OSError:
+        return False
+    return info.st_mtime_ns == found.changed < crew.begun - SETTLED
+
+
+def _add(blobs: Entries, found: Listed, now: float) -> None:
+    times = found.times
+    if times and max(times) > now:
+        times = array("d", [min(now, used_at) for used_at in times])
+    blobs.keys += found.keys
+    blobs.sizes += found.sizes
+    blobs.times += times
