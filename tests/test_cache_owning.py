@@ -291,6 +291,20 @@ class VerifiedTests(OwnerCase):
         self.clock.advance(1)
         return self.successResultOf(asking)
 
+    def test_who_is_asked_repairs_though_it_finds_out_only_then_that_its_bytes_are_wrong(
+        self,
+    ) -> None:
+        """Else each that was deceived, and came to know it sooner, would go upstream itself."""
+        wrong = UpstreamFailure(UpstreamKind.WRONG, "the bytes that came have another digest")
+        self.node.lender.partial[LAYER] = 5
+        self.node.fills.total, self.node.fills.failure = 5, FlightFailed(wrong)
+        self.node.fills.opening.holding = True
+        asking = self.ask_blob(verified=True)
+        self.node.fills.failure = None
+        self.node.fills.opening.release()
+        self.successResultOf(asking).close()
+        self.assertEqual(len(self.node.fills.starts), 2)
+
     def test_what_fails_is_told(self) -> None:
         self.node.fills.failure = FlightFailed(GONE)
         self.assertIsInstance(self.blob(verified=True), UpstreamAbsent)

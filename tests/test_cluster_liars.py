@@ -12,6 +12,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
 from nodecache.events import (
+    FillFinished,
     PeerAsked,
     PeerFailed,
     PeerIdTwice,
@@ -19,7 +20,7 @@ from nodecache.events import (
     Repaired,
     Unexpected,
 )
-from nodecache.limits import SEGMENT
+from nodecache.limits import SEGMENT, Timeouts
 from nodecache.membership import Address
 from nodecache.rendezvous import Roster
 from tests.cluster_case import SECRET, ClusterCase, Member, free_port, gathered
@@ -29,6 +30,16 @@ from tests.fakes_peer import LyingPeer, digest_of
 from tests.fakes_peer_lies import LIES
 
 LIAR = "liar"
+#: No honest node is given up because the machine is slow: what that costs is told elsewhere.
+PATIENT = Timeouts(
+    peer_greet=1.0,
+    peer_pause_first=0.2,
+    peer_silence=15.0,
+    peer_stall=30.0,
+    peer_search=30.0,
+    answer=45.0,
+    stall_total=90.0,
+)
 IDS = (LIAR, "node0", "node1")
 
 
@@ -111,7 +122,7 @@ class Corrupt(ClusterCase):
         ids = (LIAR, *(f"node{index}" for index in range(4)))
         layer = owned_by(LIAR, 2 * SEGMENT, ids)
         image = self.hub.add_image("library/app", "latest", [layer])
-        nodes = await self.cluster(4, [address])
+        nodes = await self.cluster(4, [address], timeouts=PATIENT)
         liar.blobs[digest_of(layer)] = layer
         liar.lie("wrong-bytes", what="blob")
 
@@ -124,8 +135,15 @@ class Corrupt(ClusterCase):
         assert LIAR in suspected
         # Whoever repairs may have the liar's bytes itself, and has to try again.
         assert "right" in {e.outcome for node in nodes for e in node.told(Repaired)}
-        # What honest owners fetched before, and one refetch for all who were deceived.
-        assert self.crossed() <= 2.05 * len(layer) + 10_000, self.crossed()
+        # One refetch for all who were deceived, whatever honest owners fetched before.
+        stored = [
+            event
+            for node in nodes
+            for event in node.told(FillFinished)
+            if event.digest == image.layers[0] and event.outcome == "stored"
+        ]
+        refetched = sum(event.fetched - event.from_peers for event in stored)
+        assert refetched <= len(layer), stored
 
 
 def started(work: Coroutine[Any, Any, None]) -> Deferred[None]:

@@ -12,7 +12,13 @@ from nodecache.cache.ports import BlobShelf
 from nodecache.cache.refusals import refusal_of
 from nodecache.cache.tools import Tools
 from nodecache.deadline import Deadline
-from nodecache.failures import Failure, FlightFailed, UpstreamFailure
+from nodecache.failures import (
+    Failure,
+    FlightFailed,
+    UpstreamFailure,
+    UpstreamKind,
+    root_of,
+)
 from nodecache.peerwire.answers import Absent, Denied, Elsewhere, Fetching, Refusal
 from nodecache.peerwire.questions import BlobQuestion, Mode
 from nodecache.reference import Digest, Repository
@@ -26,6 +32,8 @@ from nodecache.singleflight import SingleFlight, within
 #: Seconds. When to come again for what upstream brings, and for what is on its way otherwise.
 _SOON: Final = 0.1
 _NOT_YET: Final = 0.2
+#: So many fills whose bytes may be wrong are made, or waited for, before a repair is given up.
+_TRIES: Final = 2
 
 
 class Lender(Protocol):
@@ -182,11 +190,16 @@ class Lending:
         """
         digest = question.digest
         with self._duties.on(digest, segment_of(question.span.start), repair=True):
-            if not await self._is_pure(digest):
+            for tries_left in reversed(range(_TRIES)):
+                if await self._is_pure(digest):
+                    break
                 try:
                     return await self._fill(question, pure=False)
-                except FlightFailed:
-                    if not await self._is_pure(digest):
+                except FlightFailed as failure:
+                    # The one that ranks first for it may be who sent the wrong bytes: then this
+                    # node does not take itself for the one that repairs, and is asked to.
+                    last = not tries_left or not _was_wrong(failure)
+                    if last and not await self._is_pure(digest):
                         raise
             return await self._fill(question, pure=True)
 
@@ -223,6 +236,12 @@ class Lending:
 
     def stop(self) -> None:
         self._repairs.stop()
+
+
+def _was_wrong(failure: FlightFailed) -> bool:
+    """Whether all of it came, and other bytes than those of its digest."""
+    root = root_of(failure)
+    return isinstance(root, UpstreamFailure) and root.kind is UpstreamKind.WRONG
 
 
 async def _read_through(reader: Readable) -> None:
