@@ -136,7 +136,8 @@ class Saved(Room):
         self._pulls = self._counter(
             "counted_pulls_avoided_total",
             "GETs of manifests, which registries count, that came from disk, from a fetch under"
-            " way or from a peer that had it.",
+            " way here or from a peer that had it. At least so many: whoever joins a fetch that is"
+            " under way at a peer is not counted.",
         )
         self._bytes = self._counter(
             "upstream_saved_bytes_total",
