@@ -54,13 +54,18 @@ def drop_caches() -> bool:
     return True
 
 
+def processor_time() -> float:
+    """Of this process, and of those that listed for it and have ended; in seconds."""
+    return sum(os.times()[:4])
+
+
 async def measure(reactor: Any, pool: ThreadDiskPool, folder: str, count: int) -> None:
     for label in ("caches dropped" if drop_caches() else "as it is", "warm"):
-        start, cpu = time.perf_counter(), time.process_time()
+        start, cpu = time.perf_counter(), processor_time()
         store = await Store.open(
             folder, pool, reactor, time.time, lambda _: None, cap=1 << 62, floor=0
         )
-        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        seconds, cpu = time.perf_counter() - start, processor_time() - cpu
         usage = store.usage()
         assert usage.blobs == count
         await store.close()
