@@ -11,23 +11,31 @@ BIN := $(VENV)/bin
 # More options for the mirror (make run ARGS="--tag-ttl 5m") or for pytest.
 ARGS ?=
 
-.PHONY: run test bench trust soak unit cluster system-parts system-beside system-pods lint format types audit matrix docs image sbom lock kubernetes clean
+.PHONY: run test bench trust soak unit cluster system system-parts system-beside system-containers lint format types audit matrix docs image sbom lock kubernetes clean
 
 run: $(VENV)/run.stamp
 	@exec $(BIN)/nodecache serve --listen localhost:5000 --data-dir ./nodecache-data $(ARGS)
 
 # The rings of Python alone share WORKERS processes: half of the time of each is waiting (more than
-# four would share ports, see tests/cluster_case.py). Of the real parts, the pods wait most of the
-# time and run beside what does not mind it; a herd then has the machine for itself.
+# four would share ports, see tests/cluster_case.py). Of the real parts, containers and their
+# runtimes may run beside what does not mind it (STREAMS=2); a herd has the machine for itself.
 # Options that choose tests (ARGS="-k peers") may leave some of these without any.
 WORKERS ?= 4
+STREAMS ?= 1
 PYTEST := $(BIN)/python -m pytest --durations=25
 NONE_CHOSEN = { [ $$? = 5 ] && $(if $(ARGS),true,false); }
 
 test: $(VENV)/dev.stamp system-parts
 	@failed=0; \
 	$(PYTEST) tests --ignore=tests/system -n $(WORKERS) $(ARGS) || $(NONE_CHOSEN) || failed=1; \
-	$(MAKE) --no-print-directory --keep-going --jobs=2 system-beside system-pods || failed=1; \
+	$(MAKE) --no-print-directory system || failed=1; \
+	exit $$failed
+
+# The real parts that system-parts brings.
+system: $(VENV)/dev.stamp
+	@failed=0; \
+	$(MAKE) --no-print-directory --keep-going --jobs=$(STREAMS) \
+		system-beside system-containers || failed=1; \
 	$(PYTEST) tests/system -m alone $(ARGS) || $(NONE_CHOSEN) || failed=1; \
 	exit $$failed
 
@@ -35,11 +43,11 @@ system-beside: $(VENV)/dev.stamp
 	@$(PYTEST) tests/system -m beside $(ARGS) || $(NONE_CHOSEN)
 
 # Told at once when all is done, so that it does not stand between the lines of the others.
-system-pods: $(VENV)/dev.stamp
+system-containers: $(VENV)/dev.stamp
 	@mkdir -p build
 	@failed=0; \
-	$(PYTEST) tests/system -m pods $(ARGS) >build/pods.log 2>&1 || $(NONE_CHOSEN) || failed=1; \
-	echo; cat build/pods.log; exit $$failed
+	$(PYTEST) tests/system -m containers $(ARGS) >build/containers.log 2>&1 || $(NONE_CHOSEN) || failed=1; \
+	echo; cat build/containers.log; exit $$failed
 
 # Every fault on every leg in every state, hundreds of crashes, every abuse of every port, and
 # the parsers under a fuzzer: an hour or two, and docs/reliability.md
@@ -66,7 +74,7 @@ bench: $(VENV)/dev.stamp
 
 # The rings that need nothing but Python.
 unit: $(VENV)/dev.stamp
-	$(PYTEST) tests --ignore=tests/system -n $(WORKERS) $(ARGS)
+	@$(PYTEST) tests --ignore=tests/system -n $(WORKERS) $(ARGS) || $(NONE_CHOSEN)
 
 # Eight nodes, a Hub and DNS in network namespaces of this machine, to pull in and to watch
 # (root; ARGS="--nodes 4 --link 50").

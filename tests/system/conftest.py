@@ -38,10 +38,12 @@ def pytest_runtest_makereport(
     return report
 
 
-#: Whoever wants one of these has the machine for itself: a herd on a cable of its own is slower
-#: beside others, and what it costs is compared.
-_ALONE = {"the_cluster"}
-_ALONE_FILES = {"test_bench.py", "test_soak.py"}
+#: What has the machine for itself: a herd on a cable of its own is slower beside others, and
+#: what it costs is compared.
+_ALONE = {"test_bench.py", "test_cluster.py", "test_cluster_failures.py"}
+_ALONE |= {"test_cluster_rollout.py", "test_soak.py"}
+#: What pulls by the runtimes of containers; and so does whoever wants the image.
+_CONTAINERS = {"test_faults_runtimes.py", "test_runtimes.py"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,10 +58,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _stream(item: pytest.Item) -> str:
-    wanted = set(getattr(item, "fixturenames", ()))
-    if wanted & _ALONE or item.path.name in _ALONE_FILES:
+    if item.path.name in _ALONE or "the_cluster" in getattr(item, "fixturenames", ()):
         return "alone"
-    return "pods" if "the_image" in wanted else "beside"
+    image = "the_image" in getattr(item, "fixturenames", ())
+    return "containers" if image or item.path.name in _CONTAINERS else "beside"
 
 
 @pytest.fixture(scope="session")
