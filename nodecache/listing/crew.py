@@ -176,7 +176,7 @@ def launched(
     """Start it with these descriptors alone. Raises OSError."""
     environ = {name: os.environ[name] for name in _ENVIRON if name in os.environ}
     return subprocess.Popen(  # noqa: S603 -- our own program, by our own interpreter
-        command,
+        [*command],
         stdin=source,
         stdout=output,
         stderr=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -144,7 +145,12 @@ class Disk:
 
     def mkdir(self, path: str) -> None:
         """Make a folder and its parents, for this user only; one that exists is left alone."""
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        except FileExistsError:
+            # It takes what it can not look at for a file: what the disk said comes from here.
+            if not stat.S_ISDIR(os.stat(path).st_mode):
+                raise
 
     def rmdir(self, path: str) -> None:
         os.rmdir(path)

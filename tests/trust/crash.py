@@ -327,7 +327,7 @@ class Crashes:
     async def _resumes(self, segments: list[int]) -> None:
         """What was whole is not fetched again."""
         stored = (self.data_dir / "v1" / "blobs" / "sha256" / self.big[7:9] / self.big[7:]).exists()
-        sent = self.hub.cdn.sent
+        sent, there = self.hub.cdn.sent, self._journal().exists()
         got = await self.get(f"blobs/{self.big}")
         if got is None or got.broken or got.status != 200:
             self.wrong(f"the big blob is not served: {got and (got.status, got.broken)}")
@@ -340,13 +340,15 @@ class Crashes:
         if fetched > BIG - kept + SLACK:
             self.wrong(
                 f"segments of {segments} bytes were whole, and {fetched} of {BIG} bytes came again"
-                f" (answer {got.header('Nodecache-Source')}): {self._story()}"
+                f" (answer {got.header('Nodecache-Source')}; the start"
+                f" {'kept' if there else 'dropped'} the partial): {self._story()}"
             )
 
     def _story(self) -> str:
-        """What the log has of the big blob, and of the disk."""
+        """What the log has of the start, of the big blob, and of the disk."""
         lines = self._log.read_text().splitlines()
-        told = [line[:400] for line in lines if self.big in line or '"disk_failed"' in line]
+        of = (self.big, '"disk_failed"', '"event": "start"', '"evict')
+        told = [line[:400] for line in lines if any(each in line for each in of)]
         return " | ".join(told[-12:])
 
     # The damage

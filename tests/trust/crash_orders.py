@@ -63,6 +63,7 @@ class Orders:
         #: What a tag means for sure, None for nothing; absent while nobody can know.
         self._stands: dict[str, str | None] = {}
         self._busy: set[str] = set()
+        self._unpins = 0
 
     @property
     def done(self) -> int:
@@ -85,7 +86,7 @@ class Orders:
     async def _change(self, verb: str, tag: str) -> bool:
         self._busy.add(tag)
         self._stands.pop(tag, None)
-        refused = self.tally.refused
+        refused, unpins = self.tally.refused, self._unpins
         try:
             if verb == "purge":
                 means = None
@@ -96,13 +97,17 @@ class Orders:
                 going_on = await self._run(verb, path=str(path))
         finally:
             self._busy.discard(tag)
-        if going_on and self.tally.refused == refused:
+        # An import is kept by its pin, and an unpin beside it may have come later.
+        if going_on and (self.tally.refused, self._unpins) == (refused, unpins):
             self._stands[tag] = means
         return going_on
 
     async def _run(self, verb: str, **document: Any) -> bool:
         """Whether the node still takes orders. Another order than asked for may be refused."""
         control = Control(self._socket, SILENCE)
+        if verb == "unpin":
+            self._unpins += 1
+            self._stands.clear()
         try:
             await deferToThread(control.done, verb, document)
         except CommandError as error:

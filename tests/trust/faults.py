@@ -161,7 +161,6 @@ CONNECTION: Final = (
     connection(
         "two lengths",
         raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345"),
-        head=Expect.FINE,
         cause=kinds("error", "unreachable", "wrong"),
         lie=lambda plan: attrs.evolve(
             plan, raw=b"HTTP/1.1 206 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345"
