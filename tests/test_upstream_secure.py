@@ -285,7 +285,8 @@ class ProxyTests(UpstreamCase):
         hub, ca_file = self.secure_hub()
         proxy = self.start_proxy()
         proxy.answer = b""
-        timeouts = Timeouts(connect=0.5)
+        # Far apart: a machine that stood still for a while must not reach both at once.
+        timeouts = Timeouts(connect=0.5, answer=100.0)
         upstream = self.upstream(hub.url, proxy=proxy.url, ca_file=ca_file, timeouts=timeouts)
         failure = await self.refused(upstream.head_manifest(APP, LATEST), UpstreamKind.UNREACHABLE)
         self.assertIn("no connection in time", failure.message)

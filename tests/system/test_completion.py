@@ -62,7 +62,11 @@ def test_a_tabulator_completes_what_was_typed(shell: str, env: dict[str, str]) -
     with Terminal([shell, *SETUP[shell]], env) as terminal:
         load = f'{LOAD[shell]}; eval "$(nodecache completion {shell})"'
         terminal.type(f"{load}; echo {READY[:3]}''{READY[3:]}\n")
-        terminal.until(lambda text: READY in text, "the shell is ready")
+        # What is typed before the prompt stands is echoed twice.
+        terminal.until(
+            lambda text: READY in text and text.rpartition("\n")[2].strip() == "$",
+            "the shell is ready",
+        )
         for before, after in TYPED:
             terminal.type(f"{before}\t")
             terminal.until(lambda text, after=after: typed(text) == after, after)  # type: ignore[misc]

@@ -159,7 +159,7 @@ def test_full_at_the_start(small: SmallDisk, place_on: PlaceMaker, shop: Shop) -
     place.node.start()
     place.serves(shop.make(two_layers))
     assert place.ready()
-    assert place.told("no room", "No space left")
+    until(lambda: place.told("no room", "No space left"), "an event names the cause")
     assert place.node.metric("nodecache_passed_through_total") > 0
     small.free()
     place.is_well()
@@ -178,7 +178,7 @@ def test_filled_by_others_in_the_middle(
 
     place.serves(shop.make(two_layers), meanwhile)
     assert place.ready()
-    assert place.told("no room", "No space left")
+    until(lambda: place.told("no room", "No space left"), "an event names the cause")
     small.free()
     hub.plain.nginx.cdn_rate(0)
     place.is_well()
@@ -193,7 +193,7 @@ def test_out_of_inodes(world: pathlib.Path, place_on: PlaceMaker, shop: Shop) ->
         disk.fill_inodes()
         place.serves(shop.make(two_layers))
         assert place.ready()
-        assert place.told("no room", "No space left")
+        until(lambda: place.told("no room", "No space left"), "an event names the cause")
         assert place.node.stop() == 0
         place.node.start()  # there is none for the marker
         place.serves(shop.make(two_layers))
@@ -217,7 +217,7 @@ def test_read_only_in_the_middle_and_mounted_anew(
         failing.go_read_only()
 
     place.serves(shop.make(two_layers), meanwhile)
-    assert place.told("Read-only file system")
+    until(lambda: place.told("Read-only file system"), "an event names the cause")
     until(lambda: not place.ready(), "a folder that can not be used makes a node unready")
     assert place.node.metric("nodecache_disk_failures_total") > 0
     place.serves(shop.make(two_layers))
@@ -236,7 +236,10 @@ def test_a_device_that_does_not_take_what_is_written(
     failing.starve()
     for _ in range(3):
         place.serves(shop.make(two_layers))
-    assert place.told("Input/output error", "Read-only file system")
+    until(
+        lambda: place.told("Input/output error", "Read-only file system"),
+        "an event names the cause",
+    )
     assert place.node.metric("nodecache_disk_failures_total") > 0
     failing.cure()
     place.is_well()
