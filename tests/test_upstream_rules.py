@@ -255,6 +255,7 @@ def test_no_rate_header_is_a_trouble(headers: dict[str, str]) -> None:
         ("1.5", None),
         ("Thu, 99 Jan 1970 00:00:00 GMT", None),
         (None, None),
+        ("T,3 Nov " + "4" * 50 + " 0:0", None),
     ],
 )
 def test_retry_after(text: str | None, seconds: float | None) -> None:

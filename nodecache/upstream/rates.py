@@ -68,10 +68,6 @@ def parse_retry_after(text: str | None, now: float) -> float | None:
     if match:
         return float(match[1])
     try:
-        date = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    try:
-        return max(0.0, date.timestamp() - now)
-    except (OverflowError, ValueError):
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (TypeError, ValueError, OverflowError):  # the last: of a year of fifty digits
         return None

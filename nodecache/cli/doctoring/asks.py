@@ -163,6 +163,6 @@ def _skew(headers: Headers, began: float, ended: float) -> float | None:
     """From the middle of the question; a Date is cut to the second, so half of one is added."""
     try:
         theirs = email.utils.parsedate_to_datetime(headers["Date"]).timestamp() + 0.5
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return (began + ended) / 2 - theirs
