@@ -74,6 +74,11 @@ class Accounts:
         self.ledger.add(key, size, self._wall(), partial=kind_of(key) is Kind.PARTIAL)
         self.tell()
 
+    def put_back(self, key: Key, size: int, used_at: float) -> None:
+        """A partial is on disk, and nobody has used it since ``used_at``: its turn is as it was."""
+        self.add(key, size)
+        self.ledger.load([(key, size, used_at)], partial=True)
+
     def forget(self, keys: Iterable[Key]) -> list[Gone]:
         """Take entries out, ahead of their files."""
         gone = []

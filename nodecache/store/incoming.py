@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.task import deferLater
@@ -52,10 +53,16 @@ class Incoming:
             if partial is not None and partial.state in (State.KEPT, State.DISCARDED):
                 del self._open[key]
                 if partial.state is State.KEPT:
-                    self._accounts.add(key, partial.allocated)
+                    self._booked(key, partial)
         for partial in [each for each in self._committed if each.state is State.RELEASED]:
             self._committed.remove(partial)
             self._accounts.unpin(key_of(Kind.BLOB, partial.digest))
+
+    def _booked(self, key: Key, partial: Partial) -> None:
+        if partial.used_at is None:
+            self._accounts.add(key, partial.allocated)
+        else:
+            self._accounts.put_back(key, partial.allocated, partial.used_at)
 
     async def reserve(self, size: int) -> Reservation:
         """See ``Store.reserve``.
@@ -84,16 +91,22 @@ class Incoming:
         sizes = (self._accounts.ledger.size(key) or 0 for key in closing)
         return sum(self._committing.values()) + sum(map(whole_blocks, sizes))
 
-    async def open(self, digest: Digest) -> Partial:
-        """See ``Store.open_partial``."""
+    async def open(self, digest: Digest, look: Callable[[bytes], object] | None = None) -> Partial:
+        """See ``Store.open_partial``.
+
+        ``look`` is given the bytes of the journal's segments as they are checked, in order:
+        nobody else wants it, and if it is kept, it is as long unused as before.
+        """
         key = key_of(Kind.PARTIAL, digest)
         self.reap()
         if key in self._open:
             raise StoreFailure(f"the partial of {digest} is still open")
         self._open[key] = None
-        return await self._ground.owned.shielded(self._opened(key, digest), Partial.keep)
+        return await self._ground.owned.shielded(self._opened(key, digest, look), Partial.keep)
 
-    async def _opened(self, key: Key, digest: Digest) -> Partial:
+    async def _opened(
+        self, key: Key, digest: Digest, look: Callable[[bytes], object] | None
+    ) -> Partial:
         disk, folder = self._ground.disk, self._ground.layout.partial(digest)
         gone: list[Gone] = []
         try:
@@ -103,24 +116,26 @@ class Incoming:
             partial = await self._ground.pool.run(lambda: Partial(disk, digest, folder))
         except BaseException:
             for each in gone:
-                self._accounts.add(each.key, each.size)
+                self._accounts.put_back(each.key, each.size, each.used_at)
             if not gone:
                 await self._room.strand(key, 0)
             del self._open[key]
             raise
         self._open[key] = partial
         self._accounts.tell()
+        if look is not None and gone:
+            partial.used_at = gone[0].used_at
         try:
-            await self._check(partial)
+            await self._check(partial, look)
         except BaseException:
             partial.keep()
             raise
         return partial
 
-    async def _check(self, partial: Partial) -> None:
+    async def _check(self, partial: Partial, look: Callable[[bytes], object] | None) -> None:
         """Read again what the journal says is there; a job for each segment."""
         for index in sorted(partial.known.segments):
-            if not await self._ground.pool.run(functools.partial(partial.check, index)):
+            if not await self._ground.pool.run(functools.partial(partial.check, index, look)):
                 digest = str(partial.digest)
                 self._ground.observe(
                     CorruptionFound(kind="segment", digest=digest, found_by="resume")

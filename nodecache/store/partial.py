@@ -13,10 +13,11 @@ committed blob, and it goes on reading when that is removed. It is closed by
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 
+from nodecache.byteranges import Span
 from nodecache.crc import crc32
 from nodecache.eviction import whole_blocks
 from nodecache.failures import StoreFailure
@@ -72,6 +73,8 @@ class Partial:
         self.trouble: StoreFailure | None = None
         #: It was committed, and the job that closes it is on its way.
         self.closing = False
+        #: When it was last used, where it was opened for no more than a look at it.
+        self.used_at: float | None = None
         #: A commit failed that has given it the blob's name already.
         self.stranded = False
         opened: list[int] = []
@@ -107,19 +110,27 @@ class Partial:
         """Where the data lies; of interest until it is committed."""
         return self._path(DATA)
 
-    def check(self, index: int) -> bool:
-        """Read a segment of the journal again; True, and in ``whole``, if its checksums match."""
+    def check(self, index: int, read: Callable[[bytes], object] | None = None) -> bool:
+        """Read a segment of the journal again; True, and in ``whole``, if its checksums match.
+
+        ``read`` is given its blocks in order, up to the first whose checksum does not.
+        """
         assert self.total is not None
         spans = block_spans(segment_span(index, self.total))
+        sums = self.known.segments[index]
         try:
-            good = all(
-                crc32(self._disk.pread(self.fd, span.size, span.start)) == crc
-                for span, crc in zip(spans, self.known.segments[index], strict=True)
-            )
+            good = all(self._matches(*each, read) for each in zip(spans, sums, strict=True))
         except OSError:
             good = False
         if good:
             self.whole = (*self.whole, index)
+        return good
+
+    def _matches(self, span: Span, crc: int, read: Callable[[bytes], object] | None) -> bool:
+        block = self._disk.pread(self.fd, span.size, span.start)
+        good = crc32(block) == crc
+        if good and read is not None:
+            read(block)
         return good
 
     def write(self, offset: int, chunks: Sequence[bytes]) -> None:

@@ -2,11 +2,16 @@
 
 A process that is killed between the last byte of a blob and its rename leaves
 a whole blob by another name. It is hashed and committed without asking
-upstream; whoever asks for it meanwhile waits.
+upstream; whoever asks for it meanwhile waits. Its bytes are read once, for the
+checksums of its segments and for its digest.
+
+A look is no use: one that is kept, since only some of its segments are right,
+goes in its turn, before those that a client has waited for since.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from nodecache.events import CorruptionFound, DiskFailed
@@ -17,7 +22,6 @@ from nodecache.store.ground import Ground
 from nodecache.store.incoming import Incoming
 from nodecache.store.partial import Partial
 from nodecache.store.room import Room
-from nodecache.store.verify import Damaged, hash_file
 from nodecache.store.waiting import Waiters
 
 
@@ -50,26 +54,24 @@ class Recovery:
             await self._pending[digest].wait_for(what, patience, self._ground.clock)
 
     async def _recover(self, digest: Digest) -> None:
-        partial = await self._incoming.open(digest)
+        found = hashlib.sha256()
+        partial = await self._incoming.open(digest, found.update)
         try:
-            total = partial.total
-            if total is None or len(partial.whole) < segment_count(total):
-                return
-            if await self._is_right(partial, total):
-                reservation = await self._room.reserve(total)
-                await self._incoming.commit(partial, reservation, total)
-            else:
-                self._ground.observe(
-                    CorruptionFound(kind="segment", digest=str(digest), found_by="resume")
-                )
+            total, whole = partial.total, len(partial.whole)
+            if total is not None and whole == segment_count(total):
+                await self._finish(partial, total, found.hexdigest())
+            elif not whole:  # nobody can go on with it
                 await self._ground.pool.run(partial.discard)
         finally:
             await self._ground.pool.run(partial.keep)
             self._incoming.reap()
 
-    async def _is_right(self, partial: Partial, total: int) -> bool:
-        try:
-            found = await hash_file(self._ground.pool, self._ground.disk, partial.path, total)
-        except Damaged:
-            return False
-        return found == partial.digest.hex
+    async def _finish(self, partial: Partial, total: int, found: str) -> None:
+        """``found`` is what its bytes are the SHA-256 of."""
+        if found == partial.digest.hex:
+            reservation = await self._room.reserve(total)
+            await self._incoming.commit(partial, reservation, total)
+            return
+        digest = str(partial.digest)
+        self._ground.observe(CorruptionFound(kind="segment", digest=digest, found_by="resume"))
+        await self._ground.pool.run(partial.discard)
