@@ -54,7 +54,8 @@ PATIENCE: Final = 90.0
 #: Orders that are given at a time.
 ORDERS: Final = 2
 #: Bytes that a start may read for each file of its folder, and in all, beside what it reads
-#: with an empty folder and what it checks: no byte of a blob or a partial twice.
+#: with an empty folder and what it checks: no byte of a blob or a partial twice, also not of a
+#: partial that was whole when the node died, whose segments and whose digest are checked.
 READ_EACH: Final = 16 * 1024
 READ: Final = MIB
 #: Bytes of an upstream body that a fill may have under way twice, beside its segments.
