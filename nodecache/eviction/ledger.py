@@ -25,7 +25,8 @@ from typing import Generic
 
 import attrs
 
-from nodecache.eviction.shelf import K, Shelf, blocks, pack, size_of, used_at_of, whole_blocks
+from nodecache.eviction.columns import Columns, K
+from nodecache.eviction.shelf import Shelf, blocks, pack, size_of, used_at_of, whole_blocks
 
 #: Partials that nobody is filling may take this much of the cap together. The
 #: youngest is spared even when it is bigger: its client is likely to return.
@@ -105,11 +106,11 @@ class Ledger(Generic[K]):
 
     def load(self, entries: Iterable[tuple[K, int, float]], *, partial: bool = False) -> None:
         """Add many (key, size, used_at) at once, ordered by last use; each key once."""
+        columns = entries if isinstance(entries, Columns) else Columns(entries)
         if len(self):
-            entries = list(entries)
-            for key, _, _ in entries:
+            for key in columns.keys:
                 self.remove(key)
-        (self._partial if partial else self._whole).load(entries)
+        (self._partial if partial else self._whole).load(columns)
         for key in [*self._pins, *self._held]:
             self._settle(key)
 

@@ -6,18 +6,15 @@ size above the low STAMP_BITS, and in them the last use in whole seconds.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Hashable, Iterable
-from itertools import chain
-from typing import Generic, TypeVar
+from typing import Generic
+
+from nodecache.eviction.columns import Columns, K
 
 #: Bytes; the allocation unit of ext4 and xfs as they are commonly made.
 BLOCK = 4096
 
 _STAMP_BITS = 34  # seconds since the epoch, good for the next five centuries
 _STAMP_MOST = (1 << _STAMP_BITS) - 1
-
-K = TypeVar("K", bound=Hashable)
 
 
 def whole_blocks(size: int) -> int:
@@ -78,27 +75,25 @@ class Shelf(Generic[K]):
             self.kept_bytes -= blocks(packed)
         return packed
 
-    def load(self, entries: Iterable[tuple[K, int, float]]) -> None:
+    def load(self, entries: Columns[K]) -> None:
         """Merge ``entries`` into the free ones, by last use."""
-        here = ((k, size_of(packed), used_at_of(packed)) for k, packed in self.free.items())
-        self.free = _packed(chain(here, entries))
+        if self.free:
+            here = ((k, size_of(packed), used_at_of(packed)) for k, packed in self.free.items())
+            both = Columns(here)
+            both.extend(entries)
+            entries = both
+        self.free = _packed(entries)
         # Written out: it is done a million times.
-        counted = sum(-(-(packed >> _STAMP_BITS) // BLOCK) for packed in self.free.values())
-        self.free_bytes = counted * BLOCK
+        self.free_bytes = BLOCK * sum([-(-size // BLOCK) for size in entries.sizes])
 
 
-def _packed(entries: Iterable[tuple[K, int, float]]) -> dict[K, int]:
+def _packed(entries: Columns[K]) -> dict[K, int]:
     """``pack`` for a million at a time, in the order of their last use.
 
-    By columns, so that no tuple is kept for each of them. The checks of ``pack`` are made
+    What is sorted in parts already takes but a merge of these. The checks of ``pack`` are made
     once, for the ends.
     """
-    keys: list[K] = []
-    sizes, times = array("q"), array("d")
-    for key, size, used_at in entries:
-        keys.append(key)
-        sizes.append(size)
-        times.append(used_at)
+    keys, sizes, times = entries.keys, entries.sizes, entries.times
     order = sorted(range(len(keys)), key=times.__getitem__)
     if not order:
         return {}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
 
 import attrs
 
@@ -59,10 +58,11 @@ class Accounts:
         return None if key in self.hidden else self.ledger.size(key)
 
     def load(self, blobs: Entries, others: Sequence[Entry], partials: Sequence[Entry]) -> None:
-        """What the scan found; once."""
-        self.ledger.load(chain(blobs, others))
-        self.ledger.load(partials, partial=True)
+        """What the scan found; once. ``others`` end up among ``blobs``."""
         self.counts.update({Kind.BLOB: len(blobs), Kind.PARTIAL: len(partials)})
+        blobs.extend(Entries(others))
+        self.ledger.load(blobs)
+        self.ledger.load(partials, partial=True)
         self.counts.update(kind_of(key) for key, _, _ in others)
 
     def add(self, key: Key, size: int, *, reserved: int = 0) -> None:

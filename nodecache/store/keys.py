@@ -6,45 +6,17 @@ Bytes, because there may be a million of them in memory.
 from __future__ import annotations
 
 import os
-from array import array
-from collections.abc import Iterator
 from enum import Enum
 from typing import TypeAlias
 
+from nodecache.eviction import Columns
 from nodecache.reference import Digest, Repository, Tag
 from nodecache.store.layout import Layout
 
 Key: TypeAlias = bytes
 #: Key, size in bytes, time of last use in seconds since the epoch.
 Entry: TypeAlias = tuple[Key, int, float]
-
-
-class Entries:
-    """Many entries, kept by columns: no tuple, int and float for each of a million."""
-
-    def __init__(self) -> None:
-        self.keys: list[Key] = []
-        self.sizes = array("q")
-        self.times = array("d")
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __iter__(self) -> Iterator[Entry]:
-        return zip(self.keys, self.sizes, self.times, strict=True)
-
-    def append(self, entry: Entry) -> None:
-        """One more."""
-        key, size, used_at = entry
-        self.keys.append(key)
-        self.sizes.append(size)
-        self.times.append(used_at)
-
-    def extend(self, others: Entries) -> None:
-        """All of ``others``, in their order."""
-        self.keys += others.keys
-        self.sizes += others.sizes
-        self.times += others.times
+Entries: TypeAlias = Columns[Key]
 
 
 class Kind(Enum):

@@ -35,12 +35,20 @@ async def by_processes(
     done: set[str] = set()
     if crew is not None:
         with crew:
-            while (found := await run(crew.next)) is not None:
-                if early is None or await run(partial(_as_it_was, ground, crew, found)):
-                    _add(blobs, found, now)
-                    done.add(found.shard)
+            done = await run(partial(_taken_over, ground, crew, blobs, now))
         hindered.extend(crew.troubles)
     return frozenset(done)
+
+
+def _taken_over(ground: Ground, crew: Crew, blobs: Entries, now: float) -> set[str]:
+    """Blocks. All that they list, in one job: a job for each folder would take longer."""
+    done: set[str] = set()
+    early = crew is ground.listing
+    while (found := crew.next()) is not None:
+        if not early or _as_it_was(ground, crew, found):
+            _add(blobs, found, now)
+            done.add(found.shard)
+    return done
 
 
 def _as_it_was(ground: Ground, crew: Crew, found: Listed) -> bool:

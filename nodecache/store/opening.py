@@ -124,9 +124,9 @@ async def close_folder(pool: DiskPool, opened: Opened, *, clean: bool) -> None:
 def believe(ground: Ground, accounts: Accounts, opened: Opened, found: Found) -> None:
     """Book what the scan found, and tell what was wrong with it."""
     after = opened.suspect_after
-    accounts.load(found.blobs, found.others, found.partials)
     if after is not None:
         accounts.suspects.update(key for key, _, used_at in found.blobs if used_at >= after)
+    accounts.load(found.blobs, found.others, found.partials)
     for name in found.empty:
         ground.observe(CorruptionFound(kind="blob", digest=f"sha256:{name}", found_by="scan"))
     for reason in found.hindered:
