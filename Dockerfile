@@ -50,6 +50,9 @@ LABEL org.opencontainers.image.title="nodecache" \
       org.opencontainers.image.created="${CREATED}"
 COPY --from=build /opt/nodecache /opt/nodecache
 COPY --from=build --chown=65532:65532 /out/data /var/lib/nodecache
+# The official Python comes without compiled modules, and where a node runs none can be written:
+# each start would compile what it loads of the standard library. So that is loaded here, once.
+RUN ["/opt/nodecache/bin/python", "-I", "-c", "import nodecache.cli.serve, nodecache.service"]
 # In a container its own localhost is of no use. What may reach these ports is for whoever runs
 # it to say: publish 5000 on 127.0.0.1 only.
 ENV PATH=/opt/nodecache/bin:/usr/local/bin:/usr/bin:/bin \

@@ -65,6 +65,23 @@ def test_it_says_its_version_with_a_read_only_root_and_no_capability(the_image: 
     assert nodecache.__version__ in the_image(*words, NAME, "--version")
 
 
+COMPILING = """\
+import importlib.machinery, sys
+made, compiled = [], importlib.machinery.SourceFileLoader.source_to_code
+def compiling(self, data, path, **more):
+    made.append(path)
+    return compiled(self, data, path, **more)
+importlib.machinery.SourceFileLoader.source_to_code = compiling
+import nodecache.cli.serve, nodecache.service
+print(sorted(made), len(sys.modules) > 500)
+"""
+
+
+def test_a_start_compiles_nothing(the_image: Docker) -> None:
+    """Neither of ours nor of the standard library, which the base has as text alone."""
+    assert python(the_image, COMPILING).strip() == "[] True"
+
+
 INSTALLED = """\
 import importlib.metadata, json
 print(json.dumps({one.name.lower(): one.version for one in importlib.metadata.distributions()}))

@@ -31,6 +31,8 @@ _NOT_SLIM = (
     *("podman", "runc", "skopeo", "systemd", "gnupg", "gnupg-l10n", "libc-gconv-modules-extra"),
 )
 _NOT_WANTED = (
+    # A slim Python has nothing compiled.
+    "*.pyc",
     *("./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./var/lib/apt/lists"),
     *("./var/cache/apt", "./proc/*", "./sys/*", "./dev/*", "./tmp/*", "./var/tmp/*", "./run/*"),
 )
