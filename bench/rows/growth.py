@@ -81,7 +81,7 @@ def request_cost(cache: Cache, url: str, seconds: float) -> float:
 
 
 def in_store(world: World, upstream: Origin, of: Image, count: int) -> dict[str, float]:
-    at = node(world.filled(count), upstream.url)
+    at = node(world, world.filled(count), upstream.url)
     cache = Cache("nodecache", at)
     cache.start()
     try:

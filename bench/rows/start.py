@@ -26,16 +26,24 @@ TOOLS = frozenset({"rich", "yaml", "opentelemetry", "requests"})
 _LINE = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \| +(\S+)$", re.MULTILINE)
 
 
-def node(folder: pathlib.Path, upstream: str = "http://127.0.0.1:9", **env: str) -> Node:
-    """On a data folder that is there; its cap is above all that the blobs say they are."""
+def node(
+    world: World, folder: pathlib.Path, upstream: str = "http://127.0.0.1:9", **env: str
+) -> Node:
+    """On a data folder that is there; its cap is above all that the blobs say they are.
+
+    It loads compiled modules, as where it was installed; those of a checkout may be older than
+    their text, and none are written where that is turned off. The first start compiles.
+    """
     flags = {"data-dir": str(folder), "max-size": "9000TiB"}
     here = folder.parent / f"node-{time.monotonic_ns()}"
+    env |= {"PYTHONPYCACHEPREFIX": str(world.folder / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
     return Node(here, f"docker.io={upstream}", flags, env=env)
 
 
 def ready(world: World, count: int) -> dict[str, float]:
     """The kernel knows the folders, as after a restart of the process."""
-    at, folder = node(world.filled(count)), world.filled(count)
+    folder = world.filled(count)
+    at = node(world, folder)
     began = time.perf_counter()
     child = at.launch()
     try:
@@ -56,7 +64,10 @@ def ready(world: World, count: int) -> dict[str, float]:
 
 def imports(world: World) -> dict[str, float]:
     """By the interpreter's own account of a start; its reporting slows it down."""
-    at = Cache("nodecache", node(world.place("empty"), PYTHONPROFILEIMPORTTIME="1"))
+    compiling = node(world, world.place("empty"))
+    compiling.start()
+    compiling.stop()
+    at = Cache("nodecache", node(world, world.place("empty"), PYTHONPROFILEIMPORTTIME="1"))
     at.start()
     at.stop()
     assert isinstance(at.part, Node)
