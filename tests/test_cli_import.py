@@ -18,6 +18,7 @@ from nodecache.config import SizeSetting
 from nodecache.failures import StoreFailure
 from nodecache.reference import Digest, Repository, Tag
 from nodecache.steering import Refused
+from nodecache.steering.importing import Importing
 from tests.archive_kit import (
     Made,
     indexed,
@@ -108,15 +109,12 @@ class ImportTests(MovingCase):
 
     async def test_what_the_node_can_not_read_comes_through_a_pipe(self) -> None:
         await self.start()
-        moving = self.node.steering.moving
 
-        async def unreadable(path, tell):  # type: ignore[no-untyped-def]
+        async def unreadable(_, path, tell):  # type: ignore[no-untyped-def]
             tell({"event": "unreadable"})
             raise Refused("it may not")
 
-        importing = self.node.steering.site.verbs["import"].run.__self__  # type: ignore[attr-defined]
-        self.patch(importing, "_must_be_unpacked", unreadable)
-        self.assertIsNotNone(moving)
+        self.patch(Importing, "_must_be_unpacked", unreadable)
         path = self.write("image.tar", tarred(layout((IMAGE, name_of(ALPINE)))))
         ran = await self.run_("import", path)
         self.assertEqual((ran.code, ran.err), (0, ""))

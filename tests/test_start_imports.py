@@ -11,10 +11,15 @@ import pytest
 #: the development need.
 UNUSED = (
     "hypothesis",
+    "importlib.metadata",
     "jinja2",
     "markdown_it",
     "multiprocessing",
     "nodecache.runtimes",
+    "nodecache.steering.called",
+    "nodecache.steering.exporting",
+    "nodecache.steering.importing",
+    "nodecache.steering.unpacking",
     "nodecache.tracing",
     "opentelemetry",
     "pip",
@@ -26,6 +31,7 @@ UNUSED = (
     "rich",
     "setuptools",
     "sqlite3",
+    "tarfile",
     "treq",
     "twisted.conch",
     "twisted.trial",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 from typing import Final
 
+import twisted
 from prometheus_client import CollectorRegistry
 
 from nodecache import __version__, events
@@ -41,7 +41,7 @@ class Faults(Room):
             "1, by the running release and what it runs on.",
             ("version", "python", "twisted"),
         )
-        build.labels(__version__, platform.python_version(), metadata.version("Twisted")).set(1)
+        build.labels(__version__, platform.python_version(), twisted.__version__).set(1)
         self._corrupt = self._counter(
             "corruptions_total", "Rotten bytes found and dropped.", ("kind", "found_by")
         )

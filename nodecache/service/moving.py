@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -18,9 +18,7 @@ from nodecache.seams import DiskPool
 from nodecache.service.ground import room_of
 from nodecache.service.neighbours import Neighbours
 from nodecache.service.surroundings import Surroundings
-from nodecache.steering import Verb
-from nodecache.steering.exporting import Exporting, ExportPorts
-from nodecache.steering.importing import Importing, ImportPorts
+from nodecache.steering import Tell, Verb
 from nodecache.steering.lasting import Lasting
 from nodecache.steering.trying import Spare, Trying, TryPorts
 from nodecache.steering.warm import WarmingByOrder, WarmPorts
@@ -35,6 +33,15 @@ _AWAY: Final = {
     PeerState.LEAVING: "it is stopping",
     PeerState.UNKNOWN: "it has never answered",
 }
+#: Orders that move images by archive.
+BY_ARCHIVE: Final = ("import", "export")
+
+
+def _carrying() -> Callable[[Moved, Warming, Ports, Lasting], dict[str, Verb]]:
+    """Blocks."""
+    from nodecache.service.carrying import carrying  # noqa: PLC0415
+
+    return carrying
 
 
 def own_platform() -> str:
@@ -73,6 +80,11 @@ class Moved:
         usage, (_, floor) = self.store.usage(), room_of(self.settings())
         return Spare(usage.cap - usage.bytes - usage.reserved, usage.disk_free - floor)
 
+    def placing(self) -> Placing:
+        """Puts images in."""
+        forget = self.store.census.drop_manifest
+        return Placing(self.store, self.fills, self.pool, self.around.wall, forget)
+
     def live(self) -> tuple[Peer, ...]:
         """The other nodes that may be asked."""
         return () if self.neighbours is None else self.neighbours.live_peers()
@@ -92,6 +104,7 @@ class Moving:
         self._moved = moved
         settings = moved.settings()
         self._lasting = Lasting()
+        self._carried: dict[str, Verb] = {}
         self._ports = Ports(moved.cache, moved.fills, moved.store, moved.around.reactor)
         self._warming = Warming(self._ports, settings.limits, settings.timeouts)
         self._wishes = Wishes(
@@ -109,8 +122,21 @@ class Moving:
 
     def verbs(self) -> Iterable[Verb]:
         """The orders."""
-        orders = (self._warm(), self._import(), self._export(), self._try())
-        return [each.verb() for each in orders]
+        yield self._warm().verb()
+        yield from map(self._by_archive, BY_ARCHIVE)
+        yield self._try().verb()
+
+    def _by_archive(self, name: str) -> Verb:
+        """Loaded once it is given: a start needs nothing of what reads and writes archives."""
+
+        async def run(given: dict[str, Any], tell: Tell) -> dict[str, Any]:
+            # Not in the reactor, which it would hold up.
+            make = await self._moved.pool.run(_carrying)
+            if not self._carried:
+                self._carried = make(self._moved, self._warming, self._ports, self._lasting)
+            return await self._carried[name].run(given, tell)
+
+        return Verb(name, run)
 
     def _warm(self) -> WarmingByOrder:
         moved, near = self._moved, self._moved.neighbours
@@ -129,46 +155,11 @@ class Moving:
             )
         )
 
-    def _import(self) -> Importing:
-        moved = self._moved
-        return Importing(
-            ImportPorts(
-                placing=self._placing(),
-                store=moved.store,
-                pool=moved.pool,
-                reactor=moved.around.reactor,
-                data_dir=lambda: moved.settings().data_dir,
-                known=moved.known,
-                permit=moved.permit,
-                cap=moved.cap,
-                manifest_bytes=moved.settings().limits.manifest_bytes,
-            ),
-            self._lasting,
-        )
-
-    def _export(self) -> Exporting:
-        moved, settings = self._moved, self._moved.settings()
-        return Exporting(
-            ExportPorts(
-                warming=self._warming,
-                shelf=moved.store,
-                ports=self._ports,
-                pool=moved.pool,
-                reactor=moved.around.reactor,
-                limits=settings.limits,
-                timeouts=settings.timeouts,
-                known=moved.known,
-                permit=moved.permit,
-                platform=own_platform,
-            ),
-            self._lasting,
-        )
-
     def _try(self) -> Trying:
         moved = self._moved
         return Trying(
             TryPorts(
-                placing=self._placing(),
+                placing=moved.placing(),
                 pool=moved.pool,
                 spare=moved.spare,
                 known=moved.known,
@@ -176,11 +167,6 @@ class Moving:
             ),
             self._lasting,
         )
-
-    def _placing(self) -> Placing:
-        moved = self._moved
-        forget = moved.store.census.drop_manifest
-        return Placing(moved.store, moved.fills, moved.pool, moved.around.wall, forget)
 
     async def stop(self) -> None:
         """Returns when nothing is under way that works with the store."""

@@ -18,9 +18,9 @@ from nodecache.failures import Failure, StoreFailure
 from nodecache.limits import MIB
 from nodecache.reference import Digest
 from nodecache.seams import DiskPool
-from nodecache.steering.called import Permit
 from nodecache.steering.lasting import Lasting, Stop
 from nodecache.steering.verbs import Refused, Tell, Verb
+from nodecache.steering.warm import Permit
 from nodecache.store import StoredManifest
 
 #: Bytes of the blob.
