@@ -288,6 +288,13 @@ def test_nothing_is_lost_where_a_process_fails(folder: str, what: str) -> None:
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
+def test_a_process_stands_back_for_who_started_it(folder: str) -> None:
+    with crew_of(folder) as listing:
+        assert listing.next() is not None
+        others = [os.getpriority(os.PRIO_PROCESS, pid) for pid in listing.pids]
+    assert max(others) == os.getpriority(os.PRIO_PROCESS, 0) + 3
+
+
 def test_a_broken_process_is_not_lost_on_a_good_one(folder: str) -> None:
     """Shards that one takes to its grave are left to the scan, the rest is listed."""
     number = iter(range(2))

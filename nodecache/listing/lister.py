@@ -92,7 +92,11 @@ def write(fd: int, data: bytes) -> None:
 
 
 def main(blobs: str, number: int, columns: int) -> None:
-    """List what there is to take."""
+    """List what there is to take.
+
+    Whoever waits for it loads its modules meanwhile, and should not wait for a processor.
+    """
+    os.nice(3)
     offset = 0
     while taken := os.read(INPUT, 1):
         found = listed(os.path.join(blobs, taken.hex()))
