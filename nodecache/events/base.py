@@ -24,7 +24,26 @@ class Source(enum.Enum):
     STALE = "stale"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Event:
+    """Compared and shown by its fields, as any value.
+
+    How stands here for all kinds of them: attrs would write and compile it again for each, which
+    is half of what loading them takes.
+    """
+
     name: ClassVar[str] = "event"
     level: ClassVar[Level] = Level.INFO
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return attrs.astuple(self, recurse=False) == attrs.astuple(other, recurse=False)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *attrs.astuple(self, recurse=False)))
+
+    def __repr__(self) -> str:
+        fields = attrs.asdict(self, recurse=False).items()
+        told = ", ".join(f"{name}={value!r}" for name, value in fields)
+        return f"{type(self).__qualname__}({told})"

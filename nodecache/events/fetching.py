@@ -9,7 +9,7 @@ import attrs
 from nodecache.events.base import Event, Level
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Coalesced(Event):
     """A request joined a fetch that was already under way."""
 
@@ -18,7 +18,7 @@ class Coalesced(Event):
     kind: str  # blob, manifest, tag, token
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class FillStarted(Event):
     name: ClassVar[str] = "fill_start"
     level: ClassVar[Level] = Level.DEBUG
@@ -28,7 +28,7 @@ class FillStarted(Event):
     resumed_bytes: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class FillFinished(Event):
     """``outcome`` is stored, kept (segments for peers), mismatch, failed, discarded (no room)
     or stopped. ``fetched`` bytes came, ``from_peers`` of them from other nodes;
@@ -50,7 +50,7 @@ class FillFinished(Event):
     senders: dict[str, int] = attrs.field(factory=dict)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class FillResumed(Event):
     """A source broke off or stalled and is taken up again."""
 
@@ -61,7 +61,7 @@ class FillResumed(Event):
     reason: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PassedThrough(Event):
     """A blob was streamed without being stored."""
 
@@ -75,7 +75,7 @@ class PassedThrough(Event):
     outcome: str  # complete, mismatch, failed, left
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class UpstreamAnswered(Event):
     """One request to an upstream got its headers.
 
@@ -92,7 +92,7 @@ class UpstreamAnswered(Event):
     seconds: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class UpstreamFailed(Event):
     """One request to an upstream failed; ``kind`` is an UpstreamKind value."""
 
@@ -107,7 +107,7 @@ class UpstreamFailed(Event):
     seconds: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class UpstreamBytes(Event):
     """Body bytes that came from upstream; told at the end of each body."""
 
@@ -118,7 +118,7 @@ class UpstreamBytes(Event):
     bytes: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class UpstreamHealth(Event):
     """An origin went down or came back."""
 
@@ -129,7 +129,7 @@ class UpstreamHealth(Event):
     reason: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RateLimitSeen(Event):
     """Rate-limit headers of an upstream. ``remaining`` may be below zero."""
 
@@ -143,7 +143,7 @@ class RateLimitSeen(Event):
     source: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TokenFetched(Event):
     name: ClassVar[str] = "token"
     level: ClassVar[Level] = Level.DEBUG

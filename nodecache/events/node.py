@@ -9,7 +9,7 @@ import attrs
 from nodecache.events.base import Event, Level
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RequestFinished(Event):
     """One request on the mirror port was answered, or its client left."""
 
@@ -36,7 +36,7 @@ class RequestFinished(Event):
     parent_id: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PullFinished(Event):
     """The requests of one client for one image, taken together.
 
@@ -65,7 +65,7 @@ class PullFinished(Event):
     parent_id: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TagResolved(Event):
     """A tag was looked at: ``outcome`` is hit, revalidated, changed, stale or miss."""
 
@@ -79,7 +79,7 @@ class TagResolved(Event):
     reason: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ServedStale(Event):
     name: ClassVar[str] = "stale"
     level: ClassVar[Level] = Level.WARNING
@@ -90,7 +90,7 @@ class ServedStale(Event):
     reason: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Evicted(Event):
     name: ClassVar[str] = "evict"
     level: ClassVar[Level] = Level.DEBUG
@@ -100,7 +100,7 @@ class Evicted(Event):
     idle_seconds: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class CorruptionFound(Event):
     """Bytes on disk did not match their digest or checksum; they were dropped."""
 
@@ -111,7 +111,7 @@ class CorruptionFound(Event):
     found_by: str  # scan, scrub, read, resume, verify
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class DiskFailed(Event):
     name: ClassVar[str] = "disk_failed"
     level: ClassVar[Level] = Level.ERROR
@@ -119,7 +119,7 @@ class DiskFailed(Event):
     reason: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ListingFailed(Event):
     """At a start, processes that list many blobs could not be had; threads listed them instead."""
 
@@ -128,7 +128,7 @@ class ListingFailed(Event):
     reason: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class CacheSize(Event):
     """Told after each change of what the store holds."""
 
@@ -140,7 +140,7 @@ class CacheSize(Event):
     manifests: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Started(Event):
     name: ClassVar[str] = "start"
     version: str
@@ -155,21 +155,21 @@ class Started(Event):
     unclean: bool
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Stopping(Event):
     name: ClassVar[str] = "stop"
     reason: str
     bodies: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Stopped(Event):
     name: ClassVar[str] = "stopped"
     aborted: int
     seconds: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Reloaded(Event):
     """SIGHUP: ``changed`` names what took effect, ``ignored`` what needs a restart."""
 
@@ -178,7 +178,7 @@ class Reloaded(Event):
     ignored: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class OrderFinished(Event):
     """An order that came over the control socket is over: done, failed or given_up.
 
@@ -193,7 +193,7 @@ class OrderFinished(Event):
     seconds: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TurnedAway(Event):
     """A port refused who came, before there was a request.
 
@@ -211,14 +211,14 @@ class TurnedAway(Event):
     reason: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class SettingWarning(Event):
     name: ClassVar[str] = "setting"
     level: ClassVar[Level] = Level.WARNING
     message: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class LeftOut(Event):
     """So many more of one kind happened than were logged, to keep the log readable."""
 
@@ -228,7 +228,7 @@ class LeftOut(Event):
     count: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class LogLevelSet(Event):
     """The least level that is logged was changed, for ``seconds`` (0: until further notice)."""
 
@@ -239,7 +239,7 @@ class LogLevelSet(Event):
     seconds: float = 0.0
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TracesFailed(Event):
     """The collector of traces did not take spans; they are lost, and nothing else is."""
 
@@ -248,7 +248,7 @@ class TracesFailed(Event):
     reason: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Unexpected(Event):
     """A bug: an exception that nothing foresaw. ``trace`` is its traceback."""
 

@@ -9,7 +9,7 @@ import attrs
 from nodecache.events.base import Event, Level
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeerAsked(Event):
     """One question to a peer was answered, or failed.
 
@@ -29,7 +29,7 @@ class PeerAsked(Event):
     head: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeerFailed(Event):
     """A peer failed; ``kind`` is a PeerKind value. It is put aside for ``pause_seconds``."""
 
@@ -42,7 +42,7 @@ class PeerFailed(Event):
     pause_seconds: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeerHealth(Event):
     """A peer was put aside (``up`` False) or came back, or is ``gone``: why, says ``reason``."""
 
@@ -53,7 +53,7 @@ class PeerHealth(Event):
     gone: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeersOff(Event):
     """Most peers failed: none is asked for ``pause_seconds`` (``off`` True), or all are again."""
 
@@ -64,7 +64,7 @@ class PeersOff(Event):
     reason: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeerBytes(Event):
     """Body bytes that came from a peer (``direction`` in) or went to one (out).
 
@@ -79,7 +79,7 @@ class PeerBytes(Event):
     bytes: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeerAnswered(Event):
     """One request of a peer was answered.
 
@@ -102,7 +102,7 @@ class PeerAnswered(Event):
     parent_id: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeersSeen(Event):
     """The view of the cluster changed, or was looked at again.
 
@@ -118,7 +118,7 @@ class PeersSeen(Event):
     age_seconds: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeersChanged(Event):
     """Another number of nodes is known, or asked."""
 
@@ -127,7 +127,7 @@ class PeersChanged(Event):
     live: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeerIdTwice(Event):
     """Another node answers with this one's id: the two take each other for themselves."""
 
@@ -137,7 +137,7 @@ class PeerIdTwice(Event):
     address: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class DiscoveryFailed(Event):
     """The name of the peers was not resolved; the last good view stays."""
 
@@ -147,7 +147,7 @@ class DiscoveryFailed(Event):
     reason: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class DiscoveryWorks(Event):
     """The name of the peers is resolved again, after it was not."""
 
@@ -155,7 +155,7 @@ class DiscoveryWorks(Event):
     target: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeerSuspected(Event):
     """A sender's bytes differed from those of the digest, or we were told so of ours.
 
@@ -171,7 +171,7 @@ class PeerSuspected(Event):
     segments: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Repaired(Event):
     """After wrong bytes from peers a blob was fetched again; ``outcome`` is right or wrong."""
 
@@ -182,7 +182,7 @@ class Repaired(Event):
     outcome: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class SecretsRead(Event):
     """The file of the peers' secrets was read anew; ``count`` are accepted."""
 

@@ -9,7 +9,7 @@ import attrs
 from nodecache.events.base import Event
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class WishFinished(Event):
     """A peer wished that this node fetches an image, and that is over: done, failed or refused.
 
