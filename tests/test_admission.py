@@ -116,7 +116,7 @@ def test_who_has_waited_long_enough_is_referred() -> None:
     assert referred(admission.refer("other-1", "x", 1.0)) == ("p1",)
 
 
-def test_what_is_sent_to_nobody_yet_has_places_of_its_own() -> None:
+def test_what_nobody_got_yet_has_places_of_its_own() -> None:
     """Else a few things that many want would keep all others from spreading."""
     admission = Admission(LIMITS)
     for number in range(2):
@@ -126,6 +126,19 @@ def test_what_is_sent_to_nobody_yet_has_places_of_its_own() -> None:
     assert isinstance(admission.ask("k2", "b", 0.0), Admitted)
     assert isinstance(admission.ask("k3", "b", 0.0), Admitted)
     assert isinstance(admission.ask("k4", "b", 0.0), Queued)
+
+
+def test_what_somebody_got_before_has_no_such_place() -> None:
+    """Who has it can send it on: a sender that sends everything to somebody is slow for all."""
+    admission = Admission(LIMITS)
+    ticket = ticket_of(admission.ask("known", "a", 0.0))
+    admission.finished(ticket, 0.1, complete=True)
+    broken = ticket_of(admission.ask("broken", "a", 0.1))
+    admission.finished(broken, 0.1, complete=False)
+    for number in range(3):
+        ticket_of(admission.ask(f"k{number}", "a", 0.1))
+    assert referred(admission.ask("known", "b", 0.1)) == ("a",)
+    assert isinstance(admission.ask("broken", "b", 0.1), Admitted)
 
 
 def taken_at_once(admission: Admission, now: float) -> int:
@@ -141,7 +154,7 @@ def taken_at_once(admission: Admission, now: float) -> int:
 def test_a_node_sends_to_few_until_its_link_has_shown_to_be_fast_and_while_it_is_slow() -> None:
     limits = Limits(peer_segment_transfers=4, peer_transfers=24)
     admission = Admission(limits)
-    assert taken_at_once(admission, 0.0) == 4
+    assert taken_at_once(admission, 0.0) == 6
     for number in range(30):
         ticket = ticket_of(admission.ask(f"k{number}", "a", 0.0))
         admission.finished(ticket, 0.1, complete=True)
@@ -149,7 +162,7 @@ def test_a_node_sends_to_few_until_its_link_has_shown_to_be_fast_and_while_it_is
     for number in range(30):
         ticket = ticket_of(admission.ask(f"k{number}", "a", 1.0))
         admission.finished(ticket, 6.0, complete=True)
-    assert taken_at_once(admission, 6.0) == 4
+    assert taken_at_once(admission, 6.0) == 6
 
 
 def test_waiting_for_bytes_does_not_make_a_node_slow() -> None:
@@ -234,6 +247,7 @@ def test_a_transfer_that_nobody_ended_holds_its_place_no_longer_than_a_quarter_o
 class Model:
     running: set[Ticket]
     waiting: set[Ticket]
+    given: set[str]
 
 
 class Asking(RuleBasedStateMachine):
@@ -242,7 +256,7 @@ class Asking(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.admission = Admission(LIMITS)
-        self.model = Model(set(), set())
+        self.model = Model(set(), set(), set())
         self.now = 0.0
 
     @rule(key=st.sampled_from("xyz"), asker=st.sampled_from("abcdefgh"))
@@ -262,6 +276,7 @@ class Asking(RuleBasedStateMachine):
         ticket = data.draw(st.sampled_from(sorted(self.model.running, key=lambda t: t.number)))
         admitted = self.admission.finished(ticket, self.now, complete=complete)
         self.model.running.remove(ticket)
+        self.model.given |= {ticket.key} if complete else set()
         assert set(admitted) <= self.model.waiting
         self.model.waiting -= set(admitted)
         self.model.running |= set(admitted)
@@ -286,7 +301,8 @@ class Asking(RuleBasedStateMachine):
         running = self.model.running
         for each in self.model.waiting:
             same = sum(ticket.key == each.key for ticket in running)
-            places = 3 if same else LIMITS.peer_transfers  # half are for the first of a key
+            first = not same and each.key not in self.model.given  # half are for these
+            places = LIMITS.peer_transfers if first else 3
             assert len(running) >= places or same >= LIMITS.peer_segment_transfers
 
 

@@ -97,12 +97,12 @@ def test_after_not_yet_the_next_is_asked_later_each_time() -> None:
     searched.referred.clear()
     for peer in "abcd":
         assert asked(searched.next(now)) == (peer, HAVE)
-        searched.answered(peer, elsewhere(retry=0.3), now)
+        searched.answered(peer, elsewhere(retry=0.15), now)
         step = searched.next(now)
         assert isinstance(step, Pause)
         pauses.append(step.seconds)
         now += step.seconds
-    assert pauses == [0.3, 0.6, 1.2, BUDGET.pause]  # the owner's own time has long passed
+    assert pauses == [0.15, 0.3, 0.5, BUDGET.pause]  # the owner's own time has long passed
     assert searched.next(now) == Pause(BUDGET.pause)
     assert asked(searched.next(now)) == ("owner", MAY)
 

@@ -25,7 +25,7 @@ _LONG: Final = 0.5
 _FEWER: Final = 0.9
 _MORE: Final = 1.0
 #: Fewer places than these there never are, so that it does not stand still.
-_LEAST: Final = 4
+_LEAST: Final = 6
 #: So many askers of one key are sent on to its owner in so many seconds, and named to others
 #: after the last of them.
 _SENT_ON: Final = 2
@@ -52,7 +52,7 @@ class Admission:
     """Places for askers. ``now`` is seconds of one clock.
 
     Half of ``Limits.peer_transfers`` are places for anything, fewer where
-    transfers take long; the other half are for what is sent to nobody yet.
+    transfers take long; the other half are for what nobody got from here yet.
 
     An asker for whom there is no place is referred to those who came before.
     Only where there is nobody to be named, or it comes back from them in vain,
@@ -70,7 +70,7 @@ class Admission:
         self._waiting: OrderedDict[int, tuple[Ticket, str]] = OrderedDict()
         self._count = 0
         self._duration = _FIRST_GUESS
-        # The other half is for what is sent to nobody yet.
+        # The other half is for what nobody got from here yet.
         self._most = -(-limits.peer_transfers // 2)
         # How fast the link is, the first transfers tell.
         self._places = float(min(_LEAST, self._most))
@@ -180,9 +180,10 @@ class Admission:
         return known.has_another(asker) and not known.was_referred(asker)
 
     def _has_place(self, entry: _Key) -> bool:
-        """What is sent to nobody yet may go though the places are taken: else no tree grows."""
+        """What nobody got yet may go though the places are taken: else no tree grows."""
         most = 1 if self.slow else self._limits.peer_segment_transfers
-        places = self._limits.peer_transfers if not entry.running else int(self._places)
+        first = not entry.running and not entry.receivers.has_another("")
+        places = self._limits.peer_transfers if first else int(self._places)
         return len(entry.running) < most and len(self._started) < places
 
     def _start(self, entry: _Key, ticket: Ticket, now: float) -> None:

@@ -33,9 +33,10 @@ _SHARE: Final = 2 / 3
 #: The part of a peer's silence for which it may keep us waiting.
 _WAIT: Final = 0.6
 
-#: Seconds. After "not yet" the next one is asked later each time, from and up to this.
+#: Seconds. After "not yet" the next one is asked later each time, from and up to this: who is
+#: left alone for longer may have it meanwhile, and the last nodes of a herd wait for nothing else.
 _SOONEST: Final = 0.05
-_LATEST: Final = 1.5
+_LATEST: Final = 0.5
 
 #: Seconds. So long who asks to come again and again is left alone at most, if it names no time.
 _LONGEST_PAUSE: Final = 0.5
