@@ -20,7 +20,7 @@ def begun() -> Gathering:
     ("size", "gap", "rest"),
     [
         (1448, 0.001, LONGEST),  # 12 Mbit/s: a packet at a time
-        (8192, 0.001, 0.008),  # the bytes of a good read take so long
+        (8192, 0.001, 0.016),  # the bytes of a good read take so long
         (GOOD_READ // 2, 0.001, 0.0),  # good as it is
         (8192, 0.00001, 0.0),  # a fast link: not worth a timer
         (1, 10.0, LONGEST),

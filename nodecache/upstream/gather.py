@@ -13,12 +13,12 @@ from typing import Final
 from nodecache.limits import KIB
 
 #: Bytes of a read that is worth its price.
-GOOD_READ: Final = 64 * KIB
+GOOD_READ: Final = 128 * KIB
 #: Bytes at the beginning of a body that are read as they come: somebody waits for them.
 EAGER: Final = 64 * KIB
 #: Seconds; a shorter rest costs more than it saves, a longer one would be noticed.
 SHORTEST: Final = 0.001
-LONGEST: Final = 0.020
+LONGEST: Final = 0.050
 
 
 class Gathering:
