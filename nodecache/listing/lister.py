@@ -12,6 +12,7 @@ It ends when there is no more to take. If nobody is left who reads its heads, th
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import struct
@@ -97,6 +98,7 @@ def main(blobs: str, number: int, columns: int) -> None:
     Whoever waits for it loads its modules meanwhile, and should not wait for a processor.
     """
     os.nice(3)
+    gc.disable()  # it makes no garbage that has to be looked for
     offset = 0
     while taken := os.read(INPUT, 1):
         found = listed(os.path.join(blobs, taken.hex()))
