@@ -207,17 +207,6 @@ def test_a_shard_with_anything_odd_is_left_alone(
     assert (lister.listed(str(shard)) is not None) is in_order
 
 
-def test_what_is_brought_is_in_the_order_of_its_last_use(folder: str) -> None:
-    """Who sorts all shards then merges; each blob keeps its own size and time."""
-    brought: list[Entry] = []
-    with crew_of(folder) as listing:
-        while (found := listing.next()) is not None:
-            assert list(found.times) == sorted(found.times)
-            brought += zip(found.keys, found.sizes, found.times, strict=True)
-    assert set(brought) == expected(folder)
-    assert len(brought) == 600
-
-
 @pytest.mark.parametrize("kind", ["folder", "link", "no folder", "a link in its place"])
 def test_what_is_no_file_is_left_alone(tmp_path: pathlib.Path, kind: str) -> None:
     shard = tmp_path / "ab"
@@ -286,13 +275,6 @@ def test_nothing_is_lost_where_a_process_fails(folder: str, what: str) -> None:
     assert words in reasons(events)[0]
     assert [pid for pid in pids if os.path.exists(f"/proc/{pid}")] == []
     assert len(os.listdir("/proc/self/fd")) == len(before)
-
-
-def test_a_process_stands_back_for_who_started_it(folder: str) -> None:
-    with crew_of(folder) as listing:
-        assert listing.next() is not None
-        others = [os.getpriority(os.PRIO_PROCESS, pid) for pid in listing.pids]
-    assert max(others) == os.getpriority(os.PRIO_PROCESS, 0) + 3
 
 
 def test_a_broken_process_is_not_lost_on_a_good_one(folder: str) -> None:

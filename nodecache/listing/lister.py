@@ -52,26 +52,22 @@ def listed(path: str) -> tuple[int, int, bytes] | None:
 
 def _columns(fd: int, shard: str) -> tuple[int, bytes] | None:
     """Raises OSError."""
-    rows: list[tuple[float, str, int]] = []
-    modes = set()
+    names: list[str] = []
+    sizes, times, modes = array("q"), array("d"), set()
     with os.scandir(fd) as entries:
         for entry in entries:
             info = entry.stat(follow_symlinks=False)
-            rows.append((info.st_mtime, entry.name, info.st_size))
+            names.append(entry.name)
+            sizes.append(info.st_size)
+            times.append(info.st_mtime)
             modes.add(info.st_mode)
-    if not rows:
-        return 0, b""
-    # By time: who sorts all of them then has but to merge.
-    rows.sort()
-    times, names, sizes = zip(*rows, strict=True)
-    if not all(map(stat.S_ISREG, modes)) or not min(sizes):
+    if not all(map(stat.S_ISREG, modes)) or (names and not min(sizes)):
         return None
     keys = _keys(names, shard)
-    columns = array("q", sizes).tobytes() + array("d", times).tobytes()
-    return None if keys is None else (len(names), keys + columns)
+    return None if keys is None else (len(names), keys + sizes.tobytes() + times.tobytes())
 
 
-def _keys(names: tuple[str, ...], shard: str) -> bytes | None:
+def _keys(names: list[str], shard: str) -> bytes | None:
     """None if one of them is no digest in small letters that belongs here."""
     if any(length != 64 for length in set(map(len, names))):
         return None
@@ -93,11 +89,7 @@ def write(fd: int, data: bytes) -> None:
 
 
 def main(blobs: str, number: int, columns: int) -> None:
-    """List what there is to take.
-
-    Whoever waits for it loads its modules meanwhile, and should not wait for a processor.
-    """
-    os.nice(3)
+    """List what there is to take."""
     gc.disable()  # it makes no garbage that has to be looked for
     offset = 0
     while taken := os.read(INPUT, 1):
