@@ -207,6 +207,17 @@ def test_a_shard_with_anything_odd_is_left_alone(
     assert (lister.listed(str(shard)) is not None) is in_order
 
 
+def test_what_is_brought_is_in_the_order_of_its_last_use(folder: str) -> None:
+    """Who sorts all shards then merges; each blob keeps its own size and time."""
+    brought: list[Entry] = []
+    with crew_of(folder) as listing:
+        while (found := listing.next()) is not None:
+            assert list(found.times) == sorted(found.times)
+            brought += zip(found.keys, found.sizes, found.times, strict=True)
+    assert set(brought) == expected(folder)
+    assert len(brought) == 600
+
+
 @pytest.mark.parametrize("kind", ["folder", "link", "no folder", "a link in its place"])
 def test_what_is_no_file_is_left_alone(tmp_path: pathlib.Path, kind: str) -> None:
     shard = tmp_path / "ab"

@@ -90,7 +90,8 @@ class Shelf(Generic[K]):
 def _packed(entries: Columns[K]) -> dict[K, int]:
     """``pack`` for a million at a time, in the order of their last use.
 
-    The checks of ``pack`` are made once, for the ends.
+    What is sorted in parts already takes but a merge of these. The checks of ``pack`` are made
+    once, for the ends.
     """
     keys, sizes, times = entries.keys, entries.sizes, entries.times
     order = sorted(range(len(keys)), key=times.__getitem__)

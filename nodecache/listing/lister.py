@@ -63,8 +63,14 @@ def _columns(fd: int, shard: str) -> tuple[int, bytes] | None:
             modes.add(info.st_mode)
     if not all(map(stat.S_ISREG, modes)) or (names and not min(sizes)):
         return None
-    keys = _keys(names, shard)
-    return None if keys is None else (len(names), keys + sizes.tobytes() + times.tobytes())
+    # By time: who sorts all of them then has but to merge.
+    order = sorted(range(len(names)), key=times.__getitem__)
+    keys = _keys([names[at] for at in order], shard)
+    if keys is None:
+        return None
+    sizes = array("q", map(sizes.__getitem__, order))
+    times = array("d", map(times.__getitem__, order))
+    return len(names), keys + sizes.tobytes() + times.tobytes()
 
 
 def _keys(names: list[str], shard: str) -> bytes | None:
