@@ -130,10 +130,13 @@ class Moving:
         """Loaded once it is given: a start needs nothing of what reads and writes archives."""
 
         async def run(given: dict[str, Any], tell: Tell) -> dict[str, Any]:
-            # Not in the reactor, which it would hold up.
-            make = await self._moved.pool.run(_carrying)
             if not self._carried:
-                self._carried = make(self._moved, self._warming, self._ports, self._lasting)
+                # Not in the reactor, which it would hold up.
+                make = await self._moved.pool.run(_carrying)
+                # Another may have been given meanwhile.
+                self._carried = self._carried or make(
+                    self._moved, self._warming, self._ports, self._lasting
+                )
             return await self._carried[name].run(given, tell)
 
         return Verb(name, run)

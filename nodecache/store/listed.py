@@ -28,10 +28,10 @@ async def by_processes(
 
     None of them where there are few blobs, or where the disk is not the real one.
     """
-    early, run = ground.listing, ground.pool.run
+    run = ground.pool.run
     if type(ground.disk) is not Disk:
         return frozenset()
-    crew = early or await run(lambda: begin(ground.layout.blobs))
+    crew = ground.listing or await run(lambda: begin(ground.layout.blobs))
     done: set[str] = set()
     if crew is not None:
         with crew:

@@ -124,7 +124,7 @@ async def close_folder(pool: DiskPool, opened: Opened, *, clean: bool) -> None:
 def believe(ground: Ground, accounts: Accounts, opened: Opened, found: Found) -> None:
     """Book what the scan found, and tell what was wrong with it."""
     after = opened.suspect_after
-    if after is not None:
+    if after is not None:  # first, since what is no blob ends up among them
         accounts.suspects.update(key for key, _, used_at in found.blobs if used_at >= after)
     accounts.load(found.blobs, found.others, found.partials)
     for name in found.empty:
