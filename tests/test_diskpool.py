@@ -118,13 +118,17 @@ class ThreadDiskPoolTests(TestCase):
         """Two turns without an end would have both threads for ever."""
         turns, over = [self.pool.in_turn() for _ in range(2)], threading.Event()
 
-        def again(turn: DiskPool) -> None:
+        def hand_in(turn: DiskPool) -> None:
+            """In the reactor, where ``over`` is set: nothing comes after the pool has stopped."""
             if not over.is_set():
-                reactor.callFromThread(turn.run, functools.partial(again, turn))  # type: ignore[attr-defined]  # the module is the reactor
+                turn.run(functools.partial(again, turn))
+
+        def again(turn: DiskPool) -> None:
+            reactor.callFromThread(hand_in, turn)  # type: ignore[attr-defined]  # the module is the reactor
 
         for turn in turns:
             for _ in range(3):
-                turn.run(functools.partial(again, turn))
+                hand_in(turn)
         self.assertEqual(await self.pool.run(lambda: 7), 7)
         over.set()
 
