@@ -141,6 +141,17 @@ def test_what_somebody_got_before_has_no_such_place() -> None:
     assert isinstance(admission.ask("broken", "b", 0.1), Admitted)
 
 
+def test_where_the_link_is_slow_there_are_few_of_these_as_well() -> None:
+    """Else who alone has an image sends all of it at once, and nobody has any of it for long."""
+    admission, now = Admission(Limits()), 0.0
+    for number in range(20):
+        ticket = ticket_of(admission.ask(f"slow-{number}", "a", now))
+        now += 10.0
+        admission.finished(ticket, now, complete=True)
+    answers = [admission.ask(f"k{number}", "a", now) for number in range(20)]
+    assert sum(isinstance(answer, Admitted) for answer in answers) == 12
+
+
 def taken_at_once(admission: Admission, now: float) -> int:
     """How many places there are for things that are being sent to somebody."""
     first = [ticket_of(admission.ask(f"n{n}", "a", now)) for n in range(3)]
