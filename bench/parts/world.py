@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import pathlib
 import shutil
 import tempfile
@@ -73,6 +74,7 @@ class World:
             folder = self.place("filled")
             folder.mkdir()
             scan.make(str(folder), count)
+            os.sync()  # or the first start waits for the disk to write what this made
             self._filled[count] = folder
         return self._filled[count]
 
@@ -113,6 +115,8 @@ class World:
         """A cache that has nothing yet, started; gone in the end."""
         here = pathlib.Path(tempfile.mkdtemp(prefix="cache-", dir=self.folder))
         cache = make(here, upstream)
+        # What the one before wrote and removed, and did not sync, is not this one's to wait for.
+        os.sync()
         try:
             cache.start()
             self.children.append(cache.child)
