@@ -29,7 +29,9 @@ class FakeAdmission(Admission):
         self.asked = 0
         self._known: dict[str, list[str]] = defaultdict(list)
 
-    def ask(self, key: str, asker: str, now: float, zone: str = "") -> Answer:
+    def ask(
+        self, key: str, asker: str, now: float, zone: str = "", *, urgent: bool = False
+    ) -> Answer:
         self.asked += 1
         self.zones.append(zone)
         ticket = Ticket(self.asked, key, asker)

@@ -152,6 +152,17 @@ def test_where_the_link_is_slow_there_are_few_of_these_as_well() -> None:
     assert sum(isinstance(answer, Admitted) for answer in answers) == 12
 
 
+def test_what_clients_wait_for_has_a_place_though_all_others_are_taken() -> None:
+    """Its node asks for nothing else until it has it, and goes upstream if it comes too late."""
+    admission = Admission(Limits())
+    answers = [admission.ask(f"k{number}", "a", 0.0) for number in range(40)]
+    taken = sum(isinstance(answer, Admitted) for answer in answers)
+    assert taken < Limits().peer_transfers
+    answers += [admission.ask(f"u{number}", "a", 0.0, urgent=True) for number in range(40)]
+    taken = sum(isinstance(answer, Admitted) for answer in answers)
+    assert taken == Limits().peer_transfers
+
+
 def taken_at_once(admission: Admission, now: float) -> int:
     """How many places there are for things that are being sent to somebody."""
     first = [ticket_of(admission.ask(f"n{n}", "a", now)) for n in range(3)]

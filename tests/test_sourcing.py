@@ -343,12 +343,36 @@ def test_after_a_silent_owner_its_stand_in_is_still_asked() -> None:
 
 
 def test_the_whole_search_is_bounded() -> None:
-    searched = search()
+    searched = search(budget=attrs.evolve(BUDGET, longest=BUDGET.seconds))
     searched.next(0.0)
     searched.answered("owner", elsewhere(retry=60.0), BUDGET.seconds - 1.0)
     assert searched.next(BUDGET.seconds - 1.0) == Pause(1.0)
     assert searched.next(BUDGET.seconds) == Upstream()
     assert searched.next(0.0) == Upstream()
+
+
+def test_an_owner_without_a_place_that_names_nobody_is_asked_again_all_the_same() -> None:
+    """It has it, or is getting it: from upstream it would be one copy more."""
+    searched, now = search(), 0.0
+    while now < 1.5 * BUDGET.seconds:
+        step = searched.next(now)
+        if isinstance(step, Ask):
+            assert step.peer == "owner"
+            searched.answered(step.peer, elsewhere(retry=0.4), now)
+        else:
+            assert isinstance(step, Pause)
+            now += step.seconds
+
+
+def test_a_peer_that_may_not_fetch_it_and_names_nobody_keeps_no_owner_from_upstream() -> None:
+    searched = search(as_owner=True, ranked=["me", "second"], holders=("a",))
+    now = 0.0
+    while isinstance(step := searched.next(now), Ask | Pause):
+        if isinstance(step, Ask):
+            searched.answered(step.peer, elsewhere(retry=0.4), now)
+        else:
+            now += step.seconds
+    assert now <= BUDGET.seconds
 
 
 def test_a_search_goes_on_while_the_cluster_has_it_and_is_busy() -> None:

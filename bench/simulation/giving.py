@@ -126,7 +126,8 @@ class Giving:
     def _admit(self, incoming: Incoming) -> None:
         asker, world = incoming.node, self._world
         key = world.keys[incoming.segment]
-        answer = self.admission.ask(key, asker.id, self._events.now, asker.zone)
+        urgent = incoming.segment == 0
+        answer = self.admission.ask(key, asker.id, self._events.now, asker.zone, urgent=urgent)
         world.tally.note(type(answer).__name__.lower())
         if isinstance(answer, Admitted):
             self._give(incoming, answer.ticket)

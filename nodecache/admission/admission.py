@@ -40,12 +40,14 @@ class _Key:
     """What is sent of one key: to whom, who waits, who got it.
 
     ``sent_on``: when an asker was sent to the owner, since it is not here.
+    ``urgent``: as last asked.
     """
 
     running: dict[int, Ticket] = attrs.field(factory=dict)
     line: set[int] = attrs.field(factory=set)
     receivers: Receivers = attrs.field(factory=Receivers)
     sent_on: dict[str, float] = attrs.field(factory=dict)
+    urgent: bool = False
 
 
 class Admission:
@@ -78,10 +80,17 @@ class Admission:
         self.slow = False
         self.leaving = False
 
-    def ask(self, key: str, asker: str, now: float, zone: str = "") -> Answer:
-        """``asker`` wants ``key``, of which there are bytes here or on the way."""
+    def ask(
+        self, key: str, asker: str, now: float, zone: str = "", *, urgent: bool = False
+    ) -> Answer:
+        """``asker`` wants ``key``, of which there are bytes here or on the way.
+
+        ``urgent``: a client waits for its first byte, and until it knows the blob's size its node
+        can ask for nothing else: of all places, the last are for that.
+        """
         self._expire(now)
         entry = self._entry(key)
+        entry.urgent = urgent
         if self.leaving:
             return self._refer(entry, asker, zone)
         ticket = self._ticket(key, asker)
@@ -185,7 +194,9 @@ class Admission:
         most = 1 if self.slow else self._limits.peer_segment_transfers
         first = not entry.running and not entry.receivers.has_another("")
         places = int(self._places)
-        if first:
+        if entry.urgent:
+            places = self._limits.peer_transfers
+        elif first:
             places = min(2 * places, self._limits.peer_transfers)
         return len(entry.running) < most and len(self._started) < places
 

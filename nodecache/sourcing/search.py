@@ -260,6 +260,8 @@ class Search:
         elif candidate.why is Why.DEPUTY:
             self._follow(candidate, refusal.retry, now)
         elif self._comes_back(candidate):
+            if not self.as_owner:
+                self._hope(now)  # who names nobody has it or is getting it, and no place yet
             least = min(self._budget.pause * 2**self._returns, _LONGEST_PAUSE)
             self._returns += 1
             self._again = candidate, now + max(refusal.retry, least)

@@ -59,9 +59,10 @@ class SearchBudget:
 
     ``silence`` is waited for peers from which nothing comes, all together.
     ``seconds`` pass at most since a peer last said that it is fetching, or
-    named others that have it (on slow links that may be long); ``longest`` is
-    the whole search. ``referrals`` are followed in a row; ``questions`` are
-    asked in all; ``pause`` is the shortest pause.
+    named others that have it, or an owner that it has no place yet (on slow links
+    that may be long); ``longest`` is the whole search. ``referrals`` are
+    followed in a row; ``questions`` are asked in all; ``pause`` is the shortest
+    pause.
     """
 
     silence: float

@@ -144,7 +144,13 @@ class Lending:
 
     async def _enter(self, question: BlobQuestion, asker: str, until: float) -> Pass | Referred:
         patience = min(self._timeouts.peer_silence / 2, until - self._clock.seconds())
-        return await self._line.enter(segment_key(question), asker, self._zone(asker), patience)
+        return await self._line.enter(
+            segment_key(question),
+            asker,
+            self._zone(asker),
+            patience,
+            urgent=segment_of(question.span.start) == 0,
+        )
 
     async def _find(self, question: BlobQuestion, asker: str, until: float) -> Loan | Refusal:
         name = _name(question, asker)

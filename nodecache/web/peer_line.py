@@ -40,12 +40,15 @@ class Line:
         """How many stand in it."""
         return len(self._waiting)
 
-    async def enter(self, key: str, asker: str, zone: str, patience: float) -> Pass | Referred:
+    async def enter(
+        self, key: str, asker: str, zone: str, patience: float, *, urgent: bool = False
+    ) -> Pass | Referred:
         """Leave to send ``key`` to ``asker``, if it is to be had within so many seconds.
 
-        Cancelling it, as when the peer has left, gives the place up.
+        ``urgent``: see ``Admission.ask``. Cancelling it, as when the peer has left, gives the
+        place up.
         """
-        answer = self._admission.ask(key, asker, self._clock.seconds(), zone)
+        answer = self._admission.ask(key, asker, self._clock.seconds(), zone, urgent=urgent)
         if isinstance(answer, Admitted):
             return Pass(self, answer.ticket)
         if isinstance(answer, Queued):
