@@ -326,6 +326,7 @@ def test_threads_that_wait_are_left_out() -> None:
     text = (
         "run (a.py:1);Condition.wait (threading.py:327) 500\n"
         "run (a.py:1);EPollReactor.doPoll (twisted/internet/epollreactor.py:217) 300\n"
+        "run (a.py:1);ThreadDiskPool._work (nodecache/diskpool.py:116) 900\n"
         "run (a.py:1);work (b.py:2) 3\nrun (a.py:1);work (b.py:2) 4\n"
     )
     assert flame.read(text) == {("run (a.py:1)", "work (b.py:2)"): 7}

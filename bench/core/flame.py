@@ -11,7 +11,12 @@ _WIDTH, _ROW, _TOP, _CHARACTER = 1200, 16, 28, 6.2
 #: Narrower frames than this are left out, pixels.
 _LEAST = 1.0
 #: A thread whose innermost frame is one of these waits for work.
-IDLE = ("wait (threading.py", "get (queue.py", "doPoll (twisted/internet/epollreactor.py")
+IDLE = (
+    "wait (threading.py",
+    "get (queue.py",
+    "doPoll (twisted/internet/epollreactor.py",
+    "_work (nodecache/diskpool.py",  # its queue waits in C, and has no frame
+)
 #: What stands above these is the same for all, and left out.
 OUTER = (
     "mainLoop (twisted/internet/base.py",
