@@ -26,6 +26,7 @@ class FakeAdmission(Admission):
         self.completed: list[str] = []
         self.waits: list[float] = []
         self.zones: list[str] = []
+        self.urgent: list[bool] = []
         self.asked = 0
         self._known: dict[str, list[str]] = defaultdict(list)
 
@@ -34,6 +35,7 @@ class FakeAdmission(Admission):
     ) -> Answer:
         self.asked += 1
         self.zones.append(zone)
+        self.urgent.append(urgent)
         ticket = Ticket(self.asked, key, asker)
         if self.leaving:
             return self.refer(key, asker, now, zone)

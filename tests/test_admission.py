@@ -8,8 +8,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from nodecache.admission import Admission, Admitted, Answer, Pace, Queued, Referred, Ticket
-from nodecache.limits import Limits
+from nodecache.admission import (
+    Admission,
+    Admitted,
+    Answer,
+    Pace,
+    Queued,
+    Referred,
+    Ticket,
+    is_urgent,
+)
+from nodecache.admission.urgency import LITTLE
+from nodecache.byteranges import Span
+from nodecache.limits import SEGMENT, Limits
 
 LIMITS = Limits(peer_segment_transfers=2, peer_transfers=5, peer_queue=2)
 
@@ -161,6 +172,21 @@ def test_what_clients_wait_for_has_a_place_though_all_others_are_taken() -> None
     answers += [admission.ask(f"u{number}", "a", 0.0, urgent=True) for number in range(40)]
     taken = sum(isinstance(answer, Admitted) for answer in answers)
     assert taken == Limits().peer_transfers
+
+
+@pytest.mark.parametrize(
+    ("span", "urgent"),
+    [
+        (Span(0, SEGMENT), True),  # only then the size is known
+        (Span(100, SEGMENT), True),  # the rest of it, after a cut
+        (Span(SEGMENT, 2 * SEGMENT), False),
+        (Span(8 * SEGMENT, 8 * SEGMENT + 1536), True),  # the end of a layer of 64 MiB and a bit
+        (Span(8 * SEGMENT, 8 * SEGMENT + LITTLE), True),
+        (Span(8 * SEGMENT, 8 * SEGMENT + LITTLE + 1), False),
+    ],
+)
+def test_first_segments_and_what_is_little_are_urgent(span: Span, *, urgent: bool) -> None:
+    assert is_urgent(span) is urgent
 
 
 def taken_at_once(admission: Admission, now: float) -> int:

@@ -106,6 +106,15 @@ class LineTests(LendingCase):
         await self.answered(2)
         self.assertEqual(self.admission.completed, ["node-2", "node-3"])
 
+    async def test_the_end_of_a_blob_is_not_kept_behind_whole_segments(self) -> None:
+        data = some_bytes(SEGMENT + 100_000)
+        digest = self.peers.add_blob(self.whole(data), data)
+        for span in (Span(SEGMENT, len(data)), Span(SEGMENT + 50_000, len(data))):
+            client = await self.begin_asking(self.asking(question(digest, span)))
+            reply = await client.whole()
+            self.assert_same(payload(Decoder(span).feed(reply.body)), data[span.start :])
+        self.assertEqual(self.admission.urgent, [False, True])
+
     async def test_the_next_in_line_goes_when_one_leaves(self) -> None:
         digest = self.held()
         first = await self.lent_to(digest, "node-2")

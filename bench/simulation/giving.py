@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from bench.simulation.incoming import Incoming
 from bench.simulation.world import World
-from nodecache.admission import Admission, Admitted, Queued, Referred, Ticket
+from nodecache.admission import Admission, Admitted, Queued, Referred, Ticket, is_urgent
 from nodecache.failures import PeerKind
 from nodecache.peerwire.answers import Absent, Elsewhere, Fetching
 from nodecache.peerwire.questions import Mode
 from nodecache.rendezvous import Roster
+from nodecache.segments import segment_span
 from nodecache.sourcing import Ask
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Giving:
     def _admit(self, incoming: Incoming) -> None:
         asker, world = incoming.node, self._world
         key = world.keys[incoming.segment]
-        urgent = incoming.segment == 0
+        urgent = is_urgent(segment_span(incoming.segment, world.total))
         answer = self.admission.ask(key, asker.id, self._events.now, asker.zone, urgent=urgent)
         world.tally.note(type(answer).__name__.lower())
         if isinstance(answer, Admitted):

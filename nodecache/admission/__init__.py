@@ -27,5 +27,6 @@ that has it not says so, and the asker comes back.
 from nodecache.admission.admission import Admission
 from nodecache.admission.answers import Admitted, Answer, Queued, Referred, Ticket
 from nodecache.admission.pace import Pace
+from nodecache.admission.urgency import is_urgent
 
-__all__ = ["Admission", "Admitted", "Answer", "Pace", "Queued", "Referred", "Ticket"]
+__all__ = ["Admission", "Admitted", "Answer", "Pace", "Queued", "Referred", "Ticket", "is_urgent"]

@@ -13,9 +13,9 @@ from typing import Final
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from nodecache.admission import Admission, Referred
+from nodecache.admission import Admission, Referred, is_urgent
 from nodecache.byteranges import Span
-from nodecache.limits import SEGMENT, Timeouts
+from nodecache.limits import Timeouts
 from nodecache.peerwire.answers import Absent, Bytes, Elsewhere, Fetching, Refusal
 from nodecache.peerwire.questions import BlobQuestion, Mode
 from nodecache.results import Loan, PeerRegistry
@@ -39,7 +39,7 @@ MOST_SEARCHES: Final = 512
 
 def segment_key(question: BlobQuestion) -> str:
     """What admission is asked by."""
-    return f"{question.digest}/{question.span.start // SEGMENT}"
+    return f"{question.digest}/{segment_of(question.span.start)}"
 
 
 class Lending:
@@ -149,7 +149,7 @@ class Lending:
             asker,
             self._zone(asker),
             patience,
-            urgent=segment_of(question.span.start) == 0,
+            urgent=is_urgent(question.span),
         )
 
     async def _find(self, question: BlobQuestion, asker: str, until: float) -> Loan | Refusal:
