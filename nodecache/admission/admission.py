@@ -85,8 +85,7 @@ class Admission:
     ) -> Answer:
         """``asker`` wants ``key``, of which there are bytes here or on the way.
 
-        ``urgent``: a client waits for its first byte, and until it knows the blob's size its node
-        can ask for nothing else: of all places, the last are for that.
+        ``urgent``, as ``is_urgent`` tells: of all places, the last are for that.
         """
         self._expire(now)
         entry = self._entry(key)
