@@ -3,8 +3,7 @@
 A read costs about the same for a packet as for many of them. Where a link is
 slow, or shared by many bodies, each packet wakes the reader on its own, and the
 processor has as much to do as at ten times the speed. A rest is as long as
-the bytes of a good read take to come, and never so long that anybody notices:
-of a short body, which may end within it, a small part.
+the bytes of a good read take to come, and never so long that anybody notices.
 """
 
 from __future__ import annotations
@@ -14,22 +13,19 @@ from typing import Final
 from nodecache.limits import KIB
 
 #: Bytes of a read that is worth its price.
-GOOD_READ: Final = 256 * KIB
+GOOD_READ: Final = 128 * KIB
 #: Bytes at the beginning of a body that are read as they come: somebody waits for them.
 EAGER: Final = 64 * KIB
-#: Seconds; a shorter rest costs more than it saves, a longer one would be noticed. (Eight nodes of
-#: 100 Mbit/s that share an image: a sixth less processor time than with half of both, no slower.)
+#: Seconds; a shorter rest costs more than it saves, a longer one would be noticed.
 SHORTEST: Final = 0.001
-LONGEST: Final = 0.100
-#: Of the time that the body has taken so far, the part that a rest may add.
-PART: Final = 1 / 8
+LONGEST: Final = 0.050
 
 
 class Gathering:
     """The reads of one body, which begins at ``now`` (seconds)."""
 
     def __init__(self, now: float) -> None:
-        self._began = self._at = now
+        self._at = now
         self._eager = EAGER
         self._before = 0, 0.0
 
@@ -44,6 +40,5 @@ class Gathering:
         self._before = size, gap
         if size >= GOOD_READ / 2:
             return 0.0
-        most = min(LONGEST, (now - self._began) * PART)
-        rest = min(most, during * GOOD_READ / max(came, 1))
+        rest = min(LONGEST, during * GOOD_READ / max(came, 1))
         return rest if rest >= SHORTEST else 0.0
