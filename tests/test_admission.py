@@ -174,6 +174,20 @@ def test_what_clients_wait_for_has_a_place_though_all_others_are_taken() -> None
     assert taken == Limits().peer_transfers
 
 
+def test_only_who_wants_little_of_a_segment_goes_before_the_others_in_line_for_it() -> None:
+    """Of one segment one peer may lack the last bytes, and another all."""
+    admission = Admission(Limits())
+    taken = [ticket_of(admission.ask(f"k{number}", "a", 0.0)) for number in range(12)]
+    referred(admission.ask("k0", "all", 0.0))
+    assert isinstance(admission.ask("k0", "all", 0.0), Queued)
+    running = [ticket_of(admission.ask("k0", asker, 0.0, urgent=True)) for asker in "bcd"]
+    assert admission.finished(taken[1], 0.1, complete=False) == ()
+    referred(admission.ask("k0", "little", 0.1, urgent=True))
+    assert isinstance(admission.ask("k0", "little", 0.1, urgent=True), Queued)
+    (next_one,) = admission.finished(running[0], 0.2, complete=False)
+    assert next_one.asker == "little"
+
+
 @pytest.mark.parametrize(
     ("span", "urgent"),
     [

@@ -40,14 +40,12 @@ class _Key:
     """What is sent of one key: to whom, who waits, who got it.
 
     ``sent_on``: when an asker was sent to the owner, since it is not here.
-    ``urgent``: as last asked.
     """
 
     running: dict[int, Ticket] = attrs.field(factory=dict)
     line: set[int] = attrs.field(factory=set)
     receivers: Receivers = attrs.field(factory=Receivers)
     sent_on: dict[str, float] = attrs.field(factory=dict)
-    urgent: bool = False
 
 
 class Admission:
@@ -71,7 +69,7 @@ class Admission:
         self._limits = limits
         self._keys: OrderedDict[str, _Key] = OrderedDict()
         self._started: OrderedDict[int, tuple[Ticket, float]] = OrderedDict()
-        self._waiting: OrderedDict[int, tuple[Ticket, str]] = OrderedDict()
+        self._waiting: OrderedDict[int, tuple[Ticket, str, bool]] = OrderedDict()
         self._count = 0
         self._duration = _FIRST_GUESS
         self._most = -(-limits.peer_transfers // 2)
@@ -89,18 +87,17 @@ class Admission:
         """
         self._expire(now)
         entry = self._entry(key)
-        entry.urgent = urgent
         if self.leaving:
             return self._refer(entry, asker, zone)
         ticket = self._ticket(key, asker)
-        if self._has_place(entry):
+        if self._has_place(entry, urgent=urgent):
             self._start(entry, ticket, now)
             entry.receivers.put(asker, zone, State.GETTING)
             return Admitted(ticket)
         if self._may_refer(entry, asker) or len(entry.line) >= self._limits.peer_queue:
             return self._refer(entry, asker, zone)
         entry.line.add(ticket.number)
-        self._waiting[ticket.number] = ticket, zone
+        self._waiting[ticket.number] = ticket, zone, urgent
         return Queued(ticket)
 
     def refer(self, key: str, asker: str, now: float, zone: str = "") -> Referred:
@@ -188,12 +185,12 @@ class Admission:
         known = entry.receivers
         return known.has_another(asker) and not known.was_referred(asker)
 
-    def _has_place(self, entry: _Key) -> bool:
+    def _has_place(self, entry: _Key, *, urgent: bool) -> bool:
         """What nobody got yet may go though the places are taken: else no tree grows."""
         most = 1 if self.slow else self._limits.peer_segment_transfers
         first = not entry.running and not entry.receivers.has_another("")
         places = int(self._places)
-        if entry.urgent:
+        if urgent:
             places = self._limits.peer_transfers
         elif first:
             places = min(2 * places, self._limits.peer_transfers)
@@ -206,11 +203,11 @@ class Admission:
     def _admit_waiting(self, now: float) -> tuple[Ticket, ...]:
         """Those that have waited longest, of keys that have a place."""
         admitted = []
-        for number, (ticket, zone) in list(self._waiting.items()):
+        for number, (ticket, zone, urgent) in list(self._waiting.items()):
             if len(self._started) >= self._limits.peer_transfers:
                 break
             entry = self._entry(ticket.key)
-            if self._has_place(entry):
+            if self._has_place(entry, urgent=urgent):
                 del self._waiting[number]
                 entry.line.discard(number)
                 self._start(entry, ticket, now)

@@ -8,11 +8,11 @@ from urllib.parse import quote, unquote_to_bytes
 
 from nodecache.byteranges import Span, parse_range_header
 from nodecache.failures import Failure
-from nodecache.limits import SEGMENT
 from nodecache.peerwire import fields as f
 from nodecache.peerwire.fields import WireFault
 from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion, Mode
 from nodecache.reference import Repository, parse_reference
+from nodecache.segments import segment_of
 
 ROOT: Final = "/peer/v1/"
 BLOB: Final = ROOT + "blob"
@@ -150,5 +150,5 @@ def _span(header: str | None) -> Span:
 def _check_span(span: Span) -> None:
     if span.size == 0 or span.stop > f.MOST_TOTAL:
         raise WireFault("the span is empty, or no blob reaches it")
-    if span.start // SEGMENT != (span.stop - 1) // SEGMENT:
+    if segment_of(span.start) != segment_of(span.stop - 1):
         raise WireFault("the span is in more than one segment")
