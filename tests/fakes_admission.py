@@ -11,8 +11,9 @@ from nodecache.limits import Limits
 class FakeAdmission(Admission):
     """``places`` and ``line`` are for each key. Whoever asked is named to the next.
 
-    ``taken`` are the tickets that are out, ``waiting`` those in line; ``given``
-    counts tickets that went out, and every one of them has to come back once.
+    ``taken`` are the tickets that are out, ``waiting`` those in line; ``resting``
+    is when somebody had nothing to send, and again something; ``given`` counts
+    tickets that went out, and every one of them has to come back once.
     """
 
     def __init__(self, places: int = 4, line: int = 8, retry: float = 0.25) -> None:
@@ -24,7 +25,7 @@ class FakeAdmission(Admission):
         self.waiting: list[Ticket] = []
         self.given = 0
         self.completed: list[str] = []
-        self.waits: list[float] = []
+        self.resting: list[tuple[float, bool]] = []
         self.zones: list[str] = []
         self.urgent: list[bool] = []
         self.asked = 0
@@ -60,10 +61,14 @@ class FakeAdmission(Admission):
         self._known[key].append(asker)
         return Referred(named[:4], self.retry)
 
-    def finished(
-        self, ticket: Ticket, now: float, *, complete: bool, waited: float = 0.0
-    ) -> tuple[Ticket, ...]:
-        self.waits.append(waited)
+    def rests(self, ticket: Ticket, now: float, *, begun: bool) -> tuple[Ticket, ...]:
+        self.resting.append((now, True))
+        return ()
+
+    def goes_on(self, ticket: Ticket, now: float) -> None:
+        self.resting.append((now, False))
+
+    def finished(self, ticket: Ticket, now: float, *, complete: bool) -> tuple[Ticket, ...]:
         self.taken.remove(ticket)  # ValueError when it came back before
         if complete:
             self.completed.append(ticket.asker)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 import pytest
 from hypothesis import settings
@@ -231,8 +233,56 @@ def test_waiting_for_bytes_does_not_make_a_node_slow() -> None:
     admission = Admission(Limits(peer_segment_transfers=4, peer_transfers=24))
     for number in range(30):
         ticket = ticket_of(admission.ask(f"k{number}", "a", 0.0))
-        admission.finished(ticket, 5.0, complete=True, waited=4.5)
+        admission.rests(ticket, 0.2, begun=False)
+        admission.rests(ticket, 3.0, begun=True)  # as it did
+        admission.goes_on(ticket, 4.0)
+        admission.goes_on(ticket, 4.1)
+        admission.rests(ticket, 4.3, begun=True)
+        admission.finished(ticket, 5.0, complete=True)
     assert taken_at_once(admission, 5.0) == 12
+
+
+def test_who_has_nothing_to_send_takes_no_place_but_there_are_not_endlessly_many() -> None:
+    admission = Admission(Limits())
+    passing_on = [ticket_of(admission.ask(f"k{number}", "a", 0.0)) for number in range(12)]
+    assert isinstance(admission.ask("more", "a", 0.0), Queued)
+    for ticket in passing_on:
+        admission.rests(ticket, 0.1, begun=True)
+    others = [admission.ask(f"o{number}", "a", 0.2) for number in range(30)]
+    # One place is whose that stood in line.
+    assert [isinstance(each, Admitted) for each in others] == [True] * 11 + [False] * 19
+
+
+def test_what_has_yet_to_begin_has_its_place() -> None:
+    """All of a herd's transfers wait at first, and most of them will have enough to send."""
+    admission = Admission(Limits())
+    for number in range(12):
+        ticket = ticket_of(admission.ask(f"k{number}", "a", 0.0))
+        assert admission.rests(ticket, 0.1, begun=False) == ()
+    assert isinstance(admission.ask("more", "a", 0.2), Queued)
+
+
+def test_who_stands_in_line_goes_once_somebody_has_nothing_to_send() -> None:
+    admission = Admission(Limits(peer_transfers=8))
+    for key in ("known", "known too"):
+        admission.finished(ticket_of(admission.ask(key, "a", 0.0)), 0.0, complete=True)
+    first, *_ = [ticket_of(admission.ask(f"k{number}", "b", 0.0)) for number in range(4)]
+    waiting = admission.ask("known", "a", 0.0)
+    assert isinstance(waiting, Queued)
+    assert admission.rests(first, 0.1, begun=True) == (waiting.ticket,)
+    admission.goes_on(first, 0.2)
+    assert isinstance(admission.ask("known too", "a", 0.2), Queued)
+
+
+def test_one_that_ended_while_it_rested_is_counted_no_more() -> None:
+    admission = Admission(LIMITS)
+    for _ in range(20):
+        ticket = ticket_of(admission.ask("k", "a", 0.0))
+        admission.rests(ticket, 0.1, begun=True)
+        admission.finished(ticket, 0.2, complete=False)
+        assert admission.rests(ticket, 0.3, begun=True) == ()
+    busy(admission)
+    assert isinstance(admission.ask("other-5", "x", 0.3), Queued)
 
 
 def test_a_node_that_is_slow_sends_one_thing_to_one() -> None:
@@ -308,6 +358,7 @@ def test_a_transfer_that_nobody_ended_holds_its_place_no_longer_than_a_quarter_o
 @attrs.define
 class Model:
     running: set[Ticket]
+    resting: set[Ticket]
     waiting: set[Ticket]
     given: set[str]
 
@@ -318,7 +369,7 @@ class Asking(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.admission = Admission(LIMITS)
-        self.model = Model(set(), set(), set())
+        self.model = Model(set(), set(), set(), set())
         self.now = 0.0
 
     @rule(key=st.sampled_from("xyz"), asker=st.sampled_from("abcdefgh"))
@@ -338,10 +389,26 @@ class Asking(RuleBasedStateMachine):
         ticket = data.draw(st.sampled_from(sorted(self.model.running, key=lambda t: t.number)))
         admitted = self.admission.finished(ticket, self.now, complete=complete)
         self.model.running.remove(ticket)
+        self.model.resting.discard(ticket)
         self.model.given |= {ticket.key} if complete else set()
-        assert set(admitted) <= self.model.waiting
-        self.model.waiting -= set(admitted)
-        self.model.running |= set(admitted)
+        self.admitted(admitted)
+
+    def admitted(self, tickets: Iterable[Ticket]) -> None:
+        assert set(tickets) <= self.model.waiting
+        self.model.waiting -= set(tickets)
+        self.model.running |= set(tickets)
+
+    @precondition(lambda self: self.model.running)
+    @rule(data=st.data(), seconds=st.floats(0, 2))
+    def rest_or_go_on(self, data: st.DataObject, seconds: float) -> None:
+        self.now += seconds
+        ticket = data.draw(st.sampled_from(sorted(self.model.running, key=lambda t: t.number)))
+        if ticket in self.model.resting:
+            self.admission.goes_on(ticket, self.now)
+            self.model.resting.discard(ticket)
+        else:
+            self.admitted(self.admission.rests(ticket, self.now, begun=True))
+            self.model.resting.add(ticket)
 
     @precondition(lambda self: self.model.waiting)
     @rule(data=st.data())
@@ -365,7 +432,10 @@ class Asking(RuleBasedStateMachine):
             same = sum(ticket.key == each.key for ticket in running)
             first = not same and each.key not in self.model.given  # half are for these
             places = LIMITS.peer_transfers if first else 3
-            assert len(running) >= places or same >= LIMITS.peer_segment_transfers
+            sending = len(running) - len(self.model.resting)
+            most = min(2 * places, LIMITS.peer_transfers)
+            full = sending >= places or len(running) >= most
+            assert full or same >= LIMITS.peer_segment_transfers
 
 
 TestAsking = Asking.TestCase

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from bench.simulation.incoming import Incoming
@@ -160,12 +161,20 @@ class Giving:
         answer = self.admission.refer(ticket.key, ticket.asker, now, incoming.node.zone)
         self._reply(incoming, self._elsewhere(answer))
 
-    def finished(self, ticket: Ticket, size: float, *, complete: bool, waited: float = 0.0) -> None:
+    def rests(self, ticket: Ticket) -> None:
+        """A body has nothing to send yet."""
+        self._call(self.admission.rests(ticket, self._events.now, begun=False))
+
+    def goes_on(self, ticket: Ticket) -> None:
+        self.admission.goes_on(ticket, self._events.now)
+
+    def finished(self, ticket: Ticket, size: float, *, complete: bool) -> None:
         """A body has ended; the next of those in line go."""
         self.sent += size
-        for each in self.admission.finished(
-            ticket, self._events.now, complete=complete, waited=waited
-        ):
+        self._call(self.admission.finished(ticket, self._events.now, complete=complete))
+
+    def _call(self, tickets: Iterable[Ticket]) -> None:
+        for each in tickets:
             waiting = self.line.pop(each.number, None)
             if waiting is not None:
                 self._give(waiting, each)

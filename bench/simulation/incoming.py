@@ -36,9 +36,7 @@ class Incoming:
         "shares",
         "source",
         "started",
-        "taken",
         "ticket",
-        "waited",
         "waiting",
     )
 
@@ -55,8 +53,6 @@ class Incoming:
         self.body = 0
         self.started = False
         self.block = False
-        self.taken = 0.0
-        self.waited = 0.0
         self.parts = 0
         self.shares: list[tuple[Link, Share]] = []
         self.followers: list[tuple[Incoming, int]] = []

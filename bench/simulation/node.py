@@ -223,12 +223,12 @@ class Node:
             self._wait_in_a_circle(incoming, source, ticket)
             return
         incoming.source, incoming.ticket = source, ticket
-        incoming.taken = self._events.now
         self._widen()
         if there is None or there.block:
             self.start(incoming, incoming.body)
         else:
             there.followers.append((incoming, incoming.body))
+            source.giving.rests(ticket)
 
     def _wait_in_a_circle(self, incoming: Incoming, source: Node, ticket: Ticket) -> None:
         """Meanwhile the sender began to wait for us: no byte comes until one gives up."""
@@ -243,7 +243,8 @@ class Node:
         if self.dead or incoming.body != body or source is None or incoming.started:
             return
         incoming.started = True
-        incoming.waited = self._events.now - incoming.taken
+        if source is not self and incoming.ticket is not None:
+            source.giving.goes_on(incoming.ticket)
         incoming.parts = 2
         self._widen()
         for link in (self._world.upstream if source is self else source.up, self.down):
@@ -295,6 +296,6 @@ class Node:
         elif incoming.ticket is not None:
             self._holders.gave(source.id)
             size = self._world.sizes[incoming.segment]
-            source.giving.finished(incoming.ticket, size, complete=True, waited=incoming.waited)
+            source.giving.finished(incoming.ticket, size, complete=True)
         if not incoming.lent:
             self._working -= 1

@@ -48,6 +48,27 @@ class _Key:
     sent_on: dict[str, float] = attrs.field(factory=dict)
 
 
+@attrs.define(slots=True, eq=False)
+class _Transfer:
+    """``rested`` are seconds of it without bytes, until ``rests_since``, from when it has none.
+
+    ``yields``: it takes no place meanwhile.
+    """
+
+    ticket: Ticket
+    began: float
+    rested: float = 0.0
+    rests_since: float | None = None
+    yields: bool = False
+
+    def go_on(self, now: float) -> bool:
+        """Whether it takes a place again."""
+        if self.rests_since is not None:
+            self.rested += now - self.rests_since
+        yielded, self.rests_since, self.yields = self.yields, None, False
+        return yielded
+
+
 class Admission:
     """Places for askers. ``now`` is seconds of one clock.
 
@@ -55,6 +76,11 @@ class Admission:
     transfers take long; as many again are for what nobody got from here yet.
     (All 32 for that, a node of 100 Mbit/s that alone had an image sent 24
     things at a time, each for up to 23 s, while all others waited for it.)
+
+    A transfer that has begun and has no bytes for now takes no place, though there
+    are at most twice as many transfers as places: it passes on what comes slowly.
+    (With such transfers in all their places, the two nodes that had a segment
+    refused it to six others for 15 s, their uplinks idle by a third.)
 
     An asker for whom there is no place is referred to those who came before.
     Only where there is nobody to be named, or it comes back from them in vain,
@@ -68,7 +94,8 @@ class Admission:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._keys: OrderedDict[str, _Key] = OrderedDict()
-        self._started: OrderedDict[int, tuple[Ticket, float]] = OrderedDict()
+        self._started: OrderedDict[int, _Transfer] = OrderedDict()
+        self._resting = 0
         self._waiting: OrderedDict[int, tuple[Ticket, str, bool]] = OrderedDict()
         self._count = 0
         self._duration = _FIRST_GUESS
@@ -119,21 +146,36 @@ class Admission:
             return None
         return Referred(tuple(p for p, at in sent.items() if now - at > _RIPE), _RIPE)
 
-    def finished(
-        self, ticket: Ticket, now: float, *, complete: bool, waited: float = 0.0
-    ) -> tuple[Ticket, ...]:
-        """A transfer has ended; who of those in line goes now. Idempotent.
+    def rests(self, ticket: Ticket, now: float, *, begun: bool) -> tuple[Ticket, ...]:
+        """A transfer has no bytes to send for now; who of those in line goes now. Idempotent.
 
-        ``waited``: seconds of it in which there were no bytes to send yet.
+        ``begun``: some were sent before.
         """
-        started = self._started.pop(ticket.number, None)
-        if started is None:
+        transfer = self._started.get(ticket.number)
+        if transfer is None or transfer.rests_since is not None:
             return ()
+        transfer.rests_since, transfer.yields = now, begun
+        self._resting += begun
+        return self._admit_waiting(now) if begun else ()
+
+    def goes_on(self, ticket: Ticket, now: float) -> None:
+        """It has bytes again. Idempotent."""
+        transfer = self._started.get(ticket.number)
+        if transfer is not None:
+            self._resting -= transfer.go_on(now)
+
+    def finished(self, ticket: Ticket, now: float, *, complete: bool) -> tuple[Ticket, ...]:
+        """A transfer has ended; who of those in line goes now. Idempotent."""
+        transfer = self._started.pop(ticket.number, None)
+        if transfer is None:
+            return ()
+        self._resting -= transfer.go_on(now)
         entry = self._entry(ticket.key)
         entry.running.pop(ticket.number, None)
         if complete:
-            self._duration += (now - started[1] - self._duration) * _LAST
-            self._learn(now - started[1] - waited)
+            seconds = now - transfer.began
+            self._duration += (seconds - self._duration) * _LAST
+            self._learn(seconds - transfer.rested)
             entry.receivers.put(ticket.asker, "", State.WHOLE)
         else:
             entry.receivers.drop(ticket.asker)
@@ -188,17 +230,19 @@ class Admission:
     def _has_place(self, entry: _Key, *, urgent: bool) -> bool:
         """What nobody got yet may go though the places are taken: else no tree grows."""
         most = 1 if self.slow else self._limits.peer_segment_transfers
-        first = not entry.running and not entry.receivers.has_another("")
-        places = int(self._places)
+        if len(entry.running) >= most:
+            return False
+        everything = self._limits.peer_transfers
         if urgent:
-            places = self._limits.peer_transfers
-        elif first:
-            places = min(2 * places, self._limits.peer_transfers)
-        return len(entry.running) < most and len(self._started) < places
+            return len(self._started) < everything
+        first = not entry.running and not entry.receivers.has_another("")
+        places = min(int(self._places) * (2 if first else 1), everything)
+        sending = len(self._started) - self._resting
+        return sending < places and len(self._started) < min(2 * places, everything)
 
     def _start(self, entry: _Key, ticket: Ticket, now: float) -> None:
         entry.running[ticket.number] = ticket
-        self._started[ticket.number] = ticket, now
+        self._started[ticket.number] = _Transfer(ticket, now)
 
     def _admit_waiting(self, now: float) -> tuple[Ticket, ...]:
         """Those that have waited longest, of keys that have a place."""
@@ -224,8 +268,10 @@ class Admission:
 
     def _expire(self, now: float) -> None:
         while self._started:
-            ticket, started = next(iter(self._started.values()))
-            if now - started < _LOST:
+            transfer = next(iter(self._started.values()))
+            if now - transfer.began < _LOST:
                 return
+            ticket = transfer.ticket
+            self._resting -= transfer.go_on(now)
             del self._started[ticket.number]
             self._entry(ticket.key).running.pop(ticket.number, None)

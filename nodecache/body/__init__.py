@@ -1,11 +1,12 @@
 """From the bytes of a blob to the socket of a client, at the client's pace."""
 
-from nodecache.body.framed import PEER_STALL, FramedSender, PartsWire, Uplink
+from nodecache.body.framed import PEER_STALL, FramedSender, PartsWire
 from nodecache.body.part import Part
 from nodecache.body.passthrough import PassThroughSender
 from nodecache.body.sender import BlobSender
 from nodecache.body.sending import Sender
 from nodecache.body.stall import StallWatch
+from nodecache.body.uplink import Uplink
 from nodecache.body.wire import BlobTools, Outcome, Tools, Wire
 
 __all__ = [

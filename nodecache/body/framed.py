@@ -24,8 +24,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure as Reason
 
-from nodecache.admission import Pace
 from nodecache.body.sending import Sender
+from nodecache.body.uplink import PIECE, Place, Uplink
 from nodecache.body.wire import BlobTools, Outcome, Wire
 from nodecache.byteranges import Span
 from nodecache.events import DiskFailed
@@ -38,10 +38,6 @@ from nodecache.results import Loan
 #: patience, because a slow link empties a full buffer slowly; far shorter than that
 #: of clients, because others stand in line behind it.
 PEER_STALL = 15.0
-#: Bytes of one write, and so of one frame.
-PIECE = 256 * 1024
-#: Seconds for which the rate may be saved up.
-BURST = 0.05
 #: Seconds. How soon a waiting sender looks again without having been called.
 AGAIN = 0.05
 
@@ -50,22 +46,6 @@ class PartsWire(Wire, Protocol):
     def write_parts(self, parts: list[bytes]) -> None:
         """Write them as one, behind the headers; they may be overwritten afterwards."""
         ...
-
-
-class Uplink:
-    """What all bodies to peers share: ``rate`` in bytes a second, and a buffer of one piece."""
-
-    def __init__(self, rate: float) -> None:
-        self.pace = Pace(rate, max(4 * PIECE, rate * BURST))
-        self.buffer = memoryview(bytearray(PIECE))
-
-    def read_cached(self, fd: int, size: int, offset: int) -> memoryview | None:
-        """As that of ``reading``; good until the next call."""
-        try:
-            count = os.preadv(fd, [self.buffer[:size]], offset, os.RWF_NOWAIT)
-        except OSError:
-            return None
-        return self.buffer[:count]
 
 
 class FramedSender(Sender):
@@ -82,6 +62,7 @@ class FramedSender(Sender):
         tools: BlobTools,
         uplink: Uplink,
         alive: float,
+        place: Place,
         ended: Callable[[Outcome, str], None],
     ) -> None:
         super().__init__(wire, tools, ended)
@@ -94,6 +75,7 @@ class FramedSender(Sender):
         self._uplink = uplink
         self._parts = wire.write_parts
         self._alive = alive
+        self._place = place
         self._encoder = Encoder(span)
         self._stepping = False
         self._woken = False
@@ -103,9 +85,6 @@ class FramedSender(Sender):
         self._beat: IDelayedCall | None = None
         self._heard_at = 0.0
         self._paused_before = False
-        #: Seconds in which there was nothing to send yet.
-        self.waited = 0.0
-        self._waits_since = 0.0
         self._paid = 0  # bytes that may go, as far as the rate is concerned
 
     @property
@@ -166,15 +145,15 @@ class FramedSender(Sender):
             self._look_again_in(AGAIN)
         else:
             self._tell(self._encoder.sum())  # so that the peer can use what it has
-            self._waits_since = self._tools.clock.seconds()
+            self._place.rests(begun=self.sent > 0)
             self._wait = self._readable.wait(self.position, held_back=False)
             self._wait.addCallbacks(self._bytes_came, self._no_bytes_come)
             return True
         return False
 
     def _bytes_came(self, _: None) -> None:
-        self.waited += self._tools.clock.seconds() - self._waits_since
         self._wait = None
+        self._place.goes_on()
         self._woken = True
         self._step()
 

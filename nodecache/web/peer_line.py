@@ -7,6 +7,8 @@ the line leaves it as soon as the peer is gone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -20,14 +22,21 @@ class Pass:
         self._line = line
         self._ticket: Ticket | None = ticket
 
-    def finish(self, *, complete: bool, waited: float = 0.0) -> None:
-        """``complete``: the peer has all of it, and others can be sent there.
+    def rests(self, *, begun: bool) -> None:
+        """There is nothing to send for now; if some was sent before (``begun``), others may go."""
+        if self._ticket is not None:
+            self._line.rests(self._ticket, begun=begun)
 
-        ``waited``: seconds in which there was nothing to send yet.
-        """
+    def goes_on(self) -> None:
+        """There is something to send again."""
+        if self._ticket is not None:
+            self._line.goes_on(self._ticket)
+
+    def finish(self, *, complete: bool) -> None:
+        """``complete``: the peer has all of it, and others can be sent there."""
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            self._line.finished(ticket, complete=complete, waited=waited)
+            self._line.finished(ticket, complete=complete)
 
 
 class Line:
@@ -79,8 +88,19 @@ class Line:
         """``key`` is not here: who went to its owner; None for one who shall go there too."""
         return self._admission.introduce(key, asker, self._clock.seconds())
 
-    def finished(self, ticket: Ticket, *, complete: bool, waited: float) -> None:
+    def rests(self, ticket: Ticket, *, begun: bool) -> None:
+        """For ``Pass`` alone."""
+        self._call(self._admission.rests(ticket, self._clock.seconds(), begun=begun))
+
+    def goes_on(self, ticket: Ticket) -> None:
+        """For ``Pass`` alone."""
+        self._admission.goes_on(ticket, self._clock.seconds())
+
+    def finished(self, ticket: Ticket, *, complete: bool) -> None:
         """For ``Pass`` alone."""
         now = self._clock.seconds()
-        for called in self._admission.finished(ticket, now, complete=complete, waited=waited):
+        self._call(self._admission.finished(ticket, now, complete=complete))
+
+    def _call(self, tickets: Iterable[Ticket]) -> None:
+        for called in tickets:
             self._waiting.pop(called.number).callback(True)

@@ -267,8 +267,7 @@ class PeerRequest(GuardedRequest):
         if not complete and self._work is not None:
             self._work.cancel()
         if self._lent is not None:
-            waited = 0.0 if self._sender is None else self._sender.waited
-            self._lent.leave.finish(complete=complete and self._whole, waited=waited)
+            self._lent.leave.finish(complete=complete and self._whole)
         if self._sender is not None and self._sender.sent:
             self._tell_bytes(self._sender.sent)
         now = self.site.clock.seconds()

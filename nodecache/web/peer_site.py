@@ -142,6 +142,7 @@ class PeerSite(GuardedSite):
             self._tools,
             self._uplink,
             self._alive,
+            lent.leave,
             request.body_ended,
         )
 
