@@ -82,7 +82,8 @@ class BlobBody(Protocol):
         Fails with UpstreamFailure: CUT (ended early), TIMEOUT (silence while
         not paused). Cancelling closes the connection. ``sink`` is called in
         the reactor and never after the Deferred has fired; that of a peer's
-        body may be called with no bytes, which says that the peer lives.
+        body may be called with no bytes, which says that some have come and
+        wait for their sum.
         """
         ...
 

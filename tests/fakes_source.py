@@ -141,7 +141,7 @@ class FakeBody(BlobBody):
         self._end(PeerFailure(self.sender or "", PeerKind.CUT, "the peer is gone"))
 
     def live(self) -> None:
-        """The peer that sends it says that it lives."""
+        """Bytes have come that wait for their sum."""
         assert self._sink is not None
         self._sink(b"")
 

@@ -424,6 +424,10 @@ class Fetched(LendingCase):
         self.origin.sender = "p1"
         borrower = self.borrow(digest, segment(0))
         self.assertFalse(borrower.loan.alive(), "it waits for a peer")
+        self.body.live()
+        self.assertTrue(borrower.loan.alive(), "bytes come, and wait for their sum")
+        self.turn(self.timeouts.peer_silence)
+        self.assertFalse(borrower.loan.alive(), "none has come for a while")
         self.origin.sender = None
         self.body.lose_peer()
         self.turn()

@@ -211,7 +211,7 @@ class LiesTests(PeersCase):
         body = await self.body()
         await body.deliver(given.append)
         self.assertEqual(b"".join(given), BLOB)
-        # It lives, says the body, while a block is not whole.
+        # Bytes come, says the body, while a block is not whole.
         self.assertIn(b"", given)
 
 

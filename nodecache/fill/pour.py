@@ -30,7 +30,8 @@ class Taker(Protocol):
 class Pour:
     """``at`` is the offset of the body's next byte.
 
-    ``heard_at`` is when it last gave a sign of life, in seconds of ``clock``, if it did.
+    ``heard_at`` is when bytes last came, those included that have yet to be checked, in
+    seconds of ``clock``.
     """
 
     def __init__(self, body: BlobBody, answer: Answer, taker: Taker, clock: IReactorTime) -> None:
@@ -78,8 +79,8 @@ class Pour:
         return not self._enough and self.at <= offset and (stop is None or offset < stop)
 
     def _sink(self, data: bytes) -> None:
+        self.heard_at = self._clock.seconds()
         if self._enough or not data:
-            # No bytes: a peer says that it lives.
             return
         stop = self.answer.stop
         # What goes on behind its end is cut off; whether the end was right, the digest tells.

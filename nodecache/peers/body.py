@@ -177,8 +177,8 @@ class PeerBody(BlobBody):
             self._waiting.extend(event.pieces)
         elif isinstance(event, Broken | Ended):
             self._waiting.append(event)
-        else:
-            self._waiting.append(b"")
+        # Of ALIVE nothing is passed on: of nodes that wait for each other in a ring none would
+        # ever be silent.
 
     def _give_on(self) -> None:
         self._giving = True
