@@ -102,6 +102,11 @@ class Timeouts:
     peer_patience: float = 0.4
     # One segment is looked for among peers at most this long before upstream is asked.
     peer_search: float = 6.0
+    # A peer's body that has gone on for this long, and will for as long again, is shared with a
+    # second peer, once all of the blob is being fetched.
+    peer_share: float = 1.0
+    # A second peer for it is looked for this long; then it is looked for anew.
+    peer_beside: float = 1.0
     # Upstream silent for this long: the rest of the peers is asked whether they have it.
     peer_sweep_after: float = 2.0
     # First pause of a peer that failed; doubles from then on.
@@ -195,11 +200,12 @@ class Limits:
     peer_queue: int = 8
     # Bytes a second that this node sends to its peers, all together.
     peer_rate: int = 1 * GIB
-    # Connections of a fill that may ask peers at a time.
+    # Segments of a blob that a fill asks peers for at a time; halves of those that come slowly
+    # are beyond that.
     peer_connections_per_blob: int = 8
     # Connections that all fills of a node begin with together, two each at least: on slow
     # links many at a time make each of them starve.
-    peer_connections_shared: int = 16
+    peer_connections_shared: int = 12
     # Bodies from peers at a time for the whole node; each may hold 1 MiB unchecked.
     peer_connections_per_node: int = 64
     # Referrals that are followed in a row.

@@ -112,6 +112,15 @@ class BlobSource(Protocol):
         """
         ...
 
+    async def fetch_beside(self, peer: str, span: Span, deadline: Deadline) -> BlobBody | None:
+        """Ask for ``span``, which ``peer`` will bring later, another that has it now.
+
+        Nobody is made to fetch it, and upstream is not asked. None when nobody
+        gives it, as a source without peers says.
+        """
+        del peer, span, deadline
+        return None
+
 
 BlobSourceFactory = Callable[[Repository, Digest], BlobSource]
 

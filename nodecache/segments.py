@@ -170,6 +170,11 @@ def remaining(segments: range, total: int, present: RangeSet) -> Span:
     """
     if not segments:
         return Span(0, 0)
-    whole = Span(segment_span(segments[0], total).start, segment_span(segments[-1], total).stop)
+    first, last = segment_span(segments[0], total), segment_span(segments[-1], total)
+    return remaining_of(Span(first.start, last.stop), present)
+
+
+def remaining_of(whole: Span, present: RangeSet) -> Span:
+    """From the first byte that is missing of ``whole`` to the last; empty when none is."""
     gaps = present.missing(whole)
     return Span(gaps[0].start, gaps[-1].stop) if gaps else Span(whole.stop, whole.stop)

@@ -387,7 +387,7 @@ class FakeUpstream:
 
 
 @attrs.frozen
-class FakeSource:
+class FakeSource(BlobSource):
     upstream: FakeUpstream
     name: str
     digest: Digest

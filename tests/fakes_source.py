@@ -178,7 +178,9 @@ class Origin:
     length of a whole body. ``patient``: questions wait until ``answer``.
     ``stubborn``: a question that is cancelled ends only at ``release``.
     ``twists`` are used up one by one, the first question first. ``sender`` is
-    the peer that it plays; None: it is upstream.
+    the peer that it plays; None: it is upstream. ``second`` is a peer that has
+    what another is bringing, None where nobody has; who asks for that is in
+    ``asked_beside``, with who brings it, and waits in ``looking`` where ``looks``.
     """
 
     def __init__(self) -> None:
@@ -189,6 +191,10 @@ class Origin:
         self.patient = False
         self.stubborn = False
         self.sender: str | None = None
+        self.second: str | None = None
+        self.looks = False
+        self.looking: list[Deferred[None]] = []
+        self.asked_beside: list[tuple[str, Span]] = []
         self.held: list[Deferred[None]] = []
         self.twists: list[Twist] = []
         self.asked: list[Asked] = []
@@ -233,6 +239,24 @@ class Origin:
         self.bodies.append(answer)
         asked.waiting.callback(answer)
 
+    async def ask_beside(self, digest: Digest, peer: str, span: Span) -> FakeBody | None:
+        self.asked_beside.append((peer, span))
+        if self.looks:
+            self.looking.append(Deferred())
+            await self.looking[-1]
+        if self.second is None:
+            return None
+        body = part(self.blobs[digest], span)
+        body.sender = self.second
+        self.bodies.append(body)
+        return body
+
+    def found(self) -> None:
+        """Let whoever looks for a second sender hear of it."""
+        looking, self.looking = self.looking, []
+        for each in looking:
+            each.callback(None)
+
     def hold(self) -> Deferred[None]:
         held: Deferred[None] = Deferred()
         self.held.append(held)
@@ -270,6 +294,9 @@ class _Source(BlobSource):
             if stubborn:
                 await self._origin.hold()
             raise
+
+    async def fetch_beside(self, peer: str, span: Span, deadline: Deadline) -> FakeBody | None:
+        return await self._origin.ask_beside(self._digest, peer, span)
 
 
 def whole(data: bytes, *, lengths: bool = True, asked: Span | None = None) -> FakeBody:

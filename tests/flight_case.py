@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from nodecache import segments
 from nodecache.byteranges import Span
 from nodecache.failures import Failure, FlightFailed
-from nodecache.fill import Fills, assembly, crew, first, landing, stride
+from nodecache.fill import Fills, allotment, crew, first, halves, landing, stride, sums
 from nodecache.inflight import Flight
 from nodecache.limits import KIB, Limits
 from nodecache.reference import Digest, Repository
@@ -147,9 +147,9 @@ class FlightCase(StoreCase):
     limits = small_limits()
 
     def setUp(self) -> None:
-        for module in (segments, crew, first, landing, stride):
+        for module in (segments, allotment, crew, first, landing, stride):
             self.patch(module, "SEGMENT", SEGMENT)
-        for module in (segments, assembly):
+        for module in (segments, sums, halves):
             self.patch(module, "CHECKSUM_BLOCK", M)
         super().setUp()
         self.origin = Origin()

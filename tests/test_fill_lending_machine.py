@@ -146,6 +146,31 @@ class LendingMachine(FillMachine):
     def it_comes_from_another(self, sender: str | None) -> None:
         self.origin.sender = sender
 
+    @rule(second=st.sampled_from([None, "p2", "p3"]), looks=st.booleans())
+    def others_have_it_too(self, second: str | None, looks: bool) -> None:
+        self.origin.second, self.origin.looks = second, looks
+
+    @precondition(lambda self: self.data)
+    @rule(pick=PICK, second=st.sampled_from([None, "p2"]), looks=st.booleans())
+    def a_cluster_brings_it_slowly(self, pick: int, second: str | None, looks: bool) -> None:
+        self.origin.sender, self.origin.second, self.origin.looks = "p1", second, looks
+        self.case.wide, self.case.spread = 9, Spread(seed=2)
+        self.a_blob_is_asked_for(pick, ALPINE, "none")
+        self.case.run_jobs()
+        self.all_of_it_comes_slowly()
+
+    @precondition(lambda self: self.origin.looking)
+    @rule()
+    def a_second_sender_is_looked_up(self) -> None:
+        self.origin.found()
+
+    @precondition(lambda self: self.sending())
+    @rule()
+    def all_of_it_comes_slowly(self) -> None:
+        for body in self.sending():
+            body.send(1)
+        self.case.turn(self.case.timeouts.peer_share)
+
     @rule(count=st.sampled_from([1, 3, 70]))
     def peers_are_gone(self, count: int) -> None:
         self.origin.twists = [lambda _: GONE] * count
@@ -192,7 +217,7 @@ class LendingMachine(FillMachine):
     def there_are_never_too_many_connections(self) -> None:
         limits, active = self.case.limits, self.case.fills.active()
         for flight in active:
-            most = max(limits.connections_per_blob, 5) + 1 + LANES
+            most = max(limits.connections_per_blob, 9) + 1 + LANES
             assert flight.connections <= most
         held, _, peers = self.case.places()
         assert held <= limits.connections_per_node
@@ -216,6 +241,8 @@ class LendingMachine(FillMachine):
         super().come_to_rest()
 
     def all_that_is_on_its_way_comes(self) -> None:
+        self.origin.looks = False
+        self.origin.found()
         for asked in self.questions():
             self.origin.answer(asked)
         for body in self.sending():

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from nodecache import segments
 from nodecache.byteranges import Span
 from nodecache.failures import Failure, UpstreamFailure, UpstreamKind
-from nodecache.fill import assembly, crew, first, landing, narrow, stride
+from nodecache.fill import allotment, crew, first, halves, landing, narrow, stride, sums
 from nodecache.inflight import Flight
 from nodecache.limits import Limits
 from nodecache.reference import Digest
@@ -64,9 +64,9 @@ class Tiny(FlightCase):
 
     def setUp(self) -> None:
         super().setUp()
-        for module in (segments, crew, first, landing, stride):
+        for module in (segments, allotment, crew, first, landing, stride):
             self.patch(module, "SEGMENT", SEGMENT)
-        for module in (segments, assembly):
+        for module in (segments, sums, halves):
             self.patch(module, "CHECKSUM_BLOCK", BLOCK)
         self.patch(narrow, "_ALIGNED", 1)
         self.hold_jobs()

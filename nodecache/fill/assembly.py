@@ -8,9 +8,9 @@ memory; what came out of order is read again once the gap before it is closed,
 a bounded amount in each job, so that readers never wait long for the next
 piece.
 
-Pieces of one segment always come in order, from the segment's start on (a
-segment is fetched by one connection at a time, and taken up where it broke
-off), so the checksums of its blocks need no second look either.
+Pieces of one segment come in order too, from its start on, or in two runs
+where two peers share it, so the checksums of its blocks need no second look
+either.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from collections.abc import Sequence
 import attrs
 
 from nodecache.byteranges import Span
-from nodecache.crc import crc32
 from nodecache.failures import StoreFailure
-from nodecache.limits import CHECKSUM_BLOCK, MIB
+from nodecache.fill.sums import SegmentSums
+from nodecache.limits import MIB
 from nodecache.segments import segment_of, segment_span
 from nodecache.store.partial import Partial
 
@@ -61,27 +61,6 @@ class Job:
     reread: int
 
 
-@attrs.define
-class _Sums:
-    """Checksums of one segment: those of its ``done`` blocks, and ``crc`` up to ``at``."""
-
-    at: int
-    crc: int = 0
-    done: list[int] = attrs.Factory(list)
-
-    def feed(self, data: memoryview, stop: int) -> None:
-        """``data`` is what follows; the segment's last block ends at ``stop``."""
-        while data:
-            block_end = min(stop, self.at - self.at % CHECKSUM_BLOCK + CHECKSUM_BLOCK)
-            part = data[: block_end - self.at]
-            self.crc = crc32(part, self.crc)
-            self.at += len(part)
-            data = data[len(part) :]
-            if self.at == block_end:
-                self.done.append(self.crc)
-                self.crc = 0
-
-
 class Assembly:
     """``hashed`` is how far the digest has got; ``recorded`` whether any segment can be resumed.
 
@@ -94,7 +73,7 @@ class Assembly:
         self.sums = {index: partial.known.segments[index] for index in partial.whole}
         self._partial = partial
         self._hash = hashlib.sha256()
-        self._open: dict[int, _Sums] = {}
+        self._open: dict[int, SegmentSums] = {}
         self._recording = True
 
     def hexdigest(self) -> str:
@@ -147,15 +126,11 @@ class Assembly:
 
     def _checksum_part(self, whole: Span, offset: int, part: memoryview) -> None:
         index = segment_of(offset)
-        if offset == whole.start:
-            self._open[index] = _Sums(offset)
-        sums = self._open.get(index)
-        if sums is None or sums.at != offset:
-            # Its start came while the total was unknown: this one can not be resumed.
-            return
-        sums.feed(part, whole.stop)
-        if sums.at == whole.stop:
+        if index not in self._open:
+            self._open[index] = SegmentSums(whole)
+        sums = self._open[index].feed(offset, part)
+        if sums is not None:
             del self._open[index]
-            self.sums[index] = tuple(sums.done)
-            self._partial.record_segment(index, sums.done)
+            self.sums[index] = sums
+            self._partial.record_segment(index, sums)
             self.recorded = True

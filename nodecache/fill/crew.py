@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from nodecache.byteranges import RangeSet, Span
 from nodecache.events import FillResumed
 from nodecache.failures import UpstreamFailure
+from nodecache.fill.allotment import Allotment
 from nodecache.fill.answers import Answer
 from nodecache.fill.demand import Demand
 from nodecache.fill.intake import Intake
@@ -27,19 +28,12 @@ from nodecache.fill.names import Sources
 from nodecache.fill.patience import Patience, Patiences
 from nodecache.fill.senders import Senders
 from nodecache.fill.staff import Staff
-from nodecache.fill.stride import row, stride
 from nodecache.fill.tools import Tools
 from nodecache.fill.worker import Worker
 from nodecache.inflight import Flight
 from nodecache.limits import SEGMENT
 from nodecache.seams import BlobBody
-from nodecache.segments import (
-    next_segment,
-    remaining,
-    remaining_span,
-    segment_count,
-    segment_of,
-)
+from nodecache.segments import segment_of
 
 
 class Crew:
@@ -68,8 +62,9 @@ class Crew:
         self._patience = Patiences(
             tools.limits.resumes, tools.timeouts.stall_total, tools.timeouts.resume_pause
         )
+        self._allotment = Allotment(self, flight, self.staff, sources, demand, tools)
         self._begun = False
-        self._in_order = False
+        self.in_order = False
         self._told_all = False
 
     # What the fill asks and says.
@@ -107,17 +102,17 @@ class Crew:
     def go_on(self) -> None:
         """Let as many work as the blob is worth, and as peers wait for."""
         self._begun = True
-        if self.everything and self.total is not None and not (self.stream or self._in_order):
+        if self.everything and self.total is not None and not (self.stream or self.in_order):
             self.staff.widen(self._tools.width(self._flight.digest, self.total))
         self.serve_peers()
 
     def serve_peers(self) -> None:
         """Fetch what ``demand`` names, at once; there is room for it."""
-        if not self._begun or self.total is None or self.stream or self._in_order:
+        if not self._begun or self.total is None or self.stream or self.in_order:
             return
         # Each of them once: a worker that is refused at once has left already.
         for segment in list(self._demand.served()):
-            if self.staff.may_hire_lane and self._is_open(segment):
+            if self.staff.may_hire_lane and self._allotment.is_open(segment):
                 self.staff.add(self._worker(segment, lane=True))
 
     def press(self, pressed: bool) -> None:  # noqa: FBT001 - it is the whole message
@@ -139,7 +134,7 @@ class Crew:
         """
         front = self.accepted.covered_from(0)
         self.accepted = RangeSet([Span(0, front), *kept])
-        self._in_order = True
+        self.in_order = True
         self.staff.settle()
         workers = list(self.staff)
         keep = next((each for each in workers if each.pour and each.pour.leads_to(front)), None)
@@ -151,13 +146,14 @@ class Crew:
             if worker is not keep:
                 worker.dismiss()
         if keep is not None:
-            keep.lane = False
+            keep.lane, keep.part = False, None
         elif workers:
             self.staff.add(successor)
         return front
 
     def stop(self) -> None:
         """Close every connection; idempotent."""
+        self._allotment.halving.stop()
         self.staff.dismiss()
 
     # As the foreman of its workers.
@@ -173,71 +169,19 @@ class Crew:
     def span_for(self, worker: Worker) -> Span | None:
         if self.whole:
             return None
-        if self.total is None or self._in_order:
-            worker.segment = segment_of(self.accepted.covered_from(0))
-        elif not self._rest_of(worker, self.total).size:
-            self._patience.forget(worker.segment)
-            self._assign(worker, self.total)
-            if not worker.lane:
-                self.staff.refill()
-        if worker.segment is None:
-            return None
-        if self.total is None:
-            return Span(self.accepted.covered_from(0), (worker.segment + 1) * SEGMENT)
-        return self._rest_of(worker, self.total)
-
-    def _rest_of(self, worker: Worker, total: int) -> Span:
-        return remaining(worker.segments, total, self.accepted)
-
-    def _assign(self, worker: Worker, total: int) -> None:
-        brought, now = len(worker.segments) * SEGMENT, self._clock.seconds()
-        worker.segment = None
-        index = self._assigned(worker, total)
-        shares = worker.lane or not self.everything or self._tools.spread(self._flight.digest)
-        count = 1
-        if brought and self.staff.alone and not shares:
-            count = stride(brought, now - worker.since)
-        worker.segments = row(index, count, total, self.accepted, self.staff.taken())
-        worker.since = now
-
-    def _assigned(self, worker: Worker, total: int) -> int | None:
-        if worker.lane:
-            segment = self._next_demanded()
-            if segment is not None or not self.everything or self.staff.regulars:
-                return segment
-            # The regular ones left while the rest was in the hands of lane workers.
-            worker.lane = False
-        return None if self.staff.should_yield else self._next_segment(total)
-
-    def _lacks_of(self, segment: int, total: int) -> bool:
-        return remaining_span(segment, total, self.accepted).size > 0
+        before = worker.segment
+        span = self._allotment.span_for(worker)
+        if worker.segment != before:
+            self._patience.forget(before)
+        return span
 
     def _has_work(self) -> bool:
-        """For one more regular worker: what peers wait for is not theirs."""
-        if self.total is None or self._in_order or not self.everything:
-            return False
-        return self._next_segment(self.total) is not None
+        return self._allotment.has_work
 
-    def _next_segment(self, total: int) -> int | None:
-        return next_segment(
-            total,
-            self.accepted,
-            self.staff.taken(),
-            self._flight.wanted(),
-            spread=self._tools.spread(self._flight.digest),
-        )
-
-    def _next_demanded(self) -> int | None:
-        return next(filter(self._is_open, self._demand.served()), None)
-
-    def _is_open(self, segment: int) -> bool:
-        """Whether it lacks bytes, and nobody fetches them."""
-        assert self.total is not None
-        # Whoever did not know the size may have asked for more than there is.
-        there = segment < segment_count(self.total)
-        return there and not self.staff.at(segment) and self._lacks_of(segment, self.total)
-
-    async def fetch(self, span: Span, patience: Patience) -> BlobBody:
+    async def fetch(self, worker: Worker, span: Span) -> BlobBody | None:
+        if worker.beside is not None:
+            return await self._allotment.halving.fetch(worker, span)
+        patience = self.patience_with(worker)
         began, answer = self._clock.seconds(), self._tools.timeouts.answer
         try:
             return await self._sources.fetch(span, patience.deadline(began, answer))
@@ -294,6 +238,7 @@ class Crew:
     def _tell_if_all(self) -> None:
         if self.whole and not self._told_all:
             self._told_all = True
+            self._allotment.halving.stop()
             self._intake.all_received()
 
     def _worker(self, segment: int | None = None, *, lane: bool = False) -> Worker:

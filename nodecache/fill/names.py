@@ -61,6 +61,10 @@ class Sources:
                 return body
         raise next(iter(failing.values()), self._refusal)
 
+    async def fetch_beside(self, peer: str, span: Span, deadline: Deadline) -> BlobBody | None:
+        """As ``BlobSource.fetch_beside``."""
+        return await self._source(self.current).fetch_beside(peer, span, deadline)
+
     def _next(self, failing: dict[str, UpstreamFailure]) -> Repository | None:
         return next(self._candidates(failing), None)
 

@@ -30,13 +30,14 @@ class Taker(Protocol):
 class Pour:
     """``at`` is the offset of the body's next byte.
 
-    ``heard_at`` is when bytes last came, those included that have yet to be checked, in
-    seconds of ``clock``.
+    ``heard_at`` is when bytes last came, those included that have yet to be checked,
+    ``began_at`` when its headers did, in seconds of ``clock``.
     """
 
     def __init__(self, body: BlobBody, answer: Answer, taker: Taker, clock: IReactorTime) -> None:
         self.answer = answer
         self.at = body.start
+        self.began_at = clock.seconds()
         self._body = body
         self._taker = taker
         self._clock = clock
@@ -48,6 +49,11 @@ class Pour:
     def peer(self) -> str | None:
         """Node id of the peer that it comes from; None when that is upstream."""
         return self._body.peer
+
+    @property
+    def brought(self) -> int:
+        """Bytes that have come of it."""
+        return self.at - self._body.start
 
     async def run(self) -> None:
         """Returns when every byte that was wanted of it has come. Raises UpstreamFailure."""

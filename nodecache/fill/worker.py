@@ -41,8 +41,8 @@ class Foreman(Protocol):
         """What to ask for next, and ``worker.segment`` set to it; None when it is not needed."""
         ...
 
-    async def fetch(self, span: Span, patience: Patience) -> BlobBody:
-        """Raises UpstreamFailure."""
+    async def fetch(self, worker: Worker, span: Span) -> BlobBody | None:
+        """None: it is not to be had now, and another brings it. Raises UpstreamFailure."""
         ...
 
     def patience_with(self, worker: Worker) -> Patience: ...
@@ -72,6 +72,8 @@ class Worker:
     """``segment`` is the one it is at, the first where it asks for several ``segments`` at a time;
     it is at them ``since``, in seconds of ``clock``; ``fresh`` until it brought a byte.
 
+    ``part`` is what it brings of its segment, all of it where that is None. ``beside`` is
+    the body that brings its part as well, as long as its own has not begun.
     ``lane``: it was hired for what peers wait for, and for nothing else.
     ``place`` tells whether its place in line is free when it ends.
     """
@@ -87,6 +89,8 @@ class Worker:
     ) -> None:
         self.segment = segment
         self.since = clock.seconds()
+        self.part: Span | None = None
+        self.beside: Pour | None = None
         self.pour: Pour | None = None
         self.fresh = True
         self.lane = lane
@@ -135,28 +139,36 @@ class Worker:
         self._crew.take(self, offset, data)
 
     def lacks(self, start: int, stop: int | None) -> bool:
+        if self.part is not None:
+            stop = self.part.stop if stop is None else min(stop, self.part.stop)
         return self._crew.lacks(start, stop)
 
     async def _work(self, pour: Pour | None) -> None:
         while not self.dismissed and (span := self._crew.span_for(self)) is not None:
             self.pour, pour = pour, None
             try:
-                await self._step(span)
+                if not await self._step(span):
+                    return
             except UpstreamFailure as failure:
                 asking, self.pour = self.pour is None, None
                 if not await self._again(span, failure, asking=asking):
                     return
 
-    async def _step(self, span: Span) -> None:
-        """Raises UpstreamFailure; then ``pour`` is None if no answer had come."""
+    async def _step(self, span: Span) -> bool:
+        """Whether it was brought. Raises UpstreamFailure; ``pour`` is None if no answer came."""
         if self.pour is None:
             self.pour = await self._ask(span)
+        if self.pour is None:
+            return False
         await self._drain(self.pour)
         self.pour = None
+        return True
 
-    async def _ask(self, span: Span) -> Pour:
-        """Raises UpstreamFailure."""
-        body = await self._crew.fetch(span, self._crew.patience_with(self))
+    async def _ask(self, span: Span) -> Pour | None:
+        """As ``Foreman.fetch``."""
+        body = await self._crew.fetch(self, span)
+        if body is None:
+            return None
         answer = judged(body, span, self._crew.total)
         if answer.stream and not self._crew.takes_streams:
             body.stop()

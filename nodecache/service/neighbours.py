@@ -156,7 +156,7 @@ class Neighbours:
             return 1
         limits = self._settings.limits
         share = max(2, limits.peer_connections_shared // max(1, self._filling()))
-        return max(1, min(limits.peer_connections_per_blob, share, segment_count(total)))
+        return max(1, min(share, 2 * segment_count(total)))
 
     def spread(self, digest: Digest) -> Spread | None:
         """Each node in an order of its own, so that not all want the same segment."""

@@ -17,6 +17,7 @@ from nodecache.peerwire.answers import UpstreamAbsent
 from nodecache.reference import Digest, Repository
 from nodecache.seams import BlobBody, BlobSource, BlobSourceFactory
 from nodecache.segments import segment_of
+from nodecache.sharing.beside import Beside
 from nodecache.sharing.findings import Findings
 from nodecache.sharing.manifest_answers import ToldByPeer
 from nodecache.sharing.manifest_ports import Upstreams
@@ -90,6 +91,14 @@ class SharedBlob(BlobSource):
         if isinstance(found, UpstreamAbsent):
             return await self._in_spite_of(found, self._at_last(quest))
         return found
+
+    async def fetch_beside(self, peer: str, span: Span, deadline: Deadline) -> BlobBody | None:
+        """As BlobSource says."""
+        segment, until = segment_of(span.start), deadline.at
+        if self._is_under_repair or self._findings.is_spent(segment):
+            return None
+        quest = Quest(span, segment, deadline, until, until, first=False, verified=False)
+        return await Beside(self._tools, self._questions, self._findings).fetch(peer, quest)
 
     def _quest(self, span: Span, deadline: Deadline) -> Quest:
         """The first answer is waited for by clients, and upstream has to fit in.

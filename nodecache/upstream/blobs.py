@@ -18,7 +18,7 @@ from nodecache.byteranges import Span
 from nodecache.deadline import Deadline
 from nodecache.failures import UpstreamFailure, UpstreamKind
 from nodecache.reference import Digest
-from nodecache.seams import BlobBody
+from nodecache.seams import BlobBody, BlobSource
 from nodecache.upstream.body import BodyStream
 from nodecache.upstream.courier import Attempt, Letter
 from nodecache.upstream.encoding import is_plain
@@ -108,8 +108,8 @@ class NoBody:
     def stop(self) -> None: ...
 
 
-class UpstreamBlob:
-    """A BlobSource. Its fetches may run at the same time once the first has answered."""
+class UpstreamBlob(BlobSource):
+    """Its fetches may run at the same time once the first has answered."""
 
     def __init__(self, turns: Turns, name: str, digest: Digest) -> None:
         self._turns = turns

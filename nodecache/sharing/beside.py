@@ -1,0 +1,54 @@
+"""A second sender for what another peer brings already, but later."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from nodecache.failures import PeerFailure, PeerKind
+from nodecache.peerwire.answers import UpstreamAbsent
+from nodecache.seams import BlobBody
+from nodecache.sharing.findings import Findings
+from nodecache.sharing.questions import Quest, Questions
+from nodecache.sharing.tools import Tools
+from nodecache.sourcing import Search, SearchBudget
+
+#: So many known holders are asked, and those that they name.
+_HOLDERS: Final = 4
+
+
+class Beside:
+    """Asks who has it and nobody else: the bytes come in any case."""
+
+    def __init__(self, tools: Tools, questions: Questions, findings: Findings) -> None:
+        self._tools = tools
+        self._questions = questions
+        self._findings = findings
+
+    async def fetch(self, peer: str, quest: Quest) -> BlobBody | None:
+        """From another than ``peer``; None when nobody has it, and a place, until the deadline."""
+        out = self._findings.broken(quest.segment) | {peer}
+        known = self._findings.holders.best(_HOLDERS + len(out))
+        holders = [each for each in known if each not in out][:_HOLDERS]
+        if not holders:
+            return None
+        body = await self._questions.follow(self._search(holders, out, quest), quest)
+        return None if isinstance(body, UpstreamAbsent) else body
+
+    def _search(self, holders: list[str], out: frozenset[str], quest: Quest) -> Search:
+        now = self._tools.clock.seconds()
+        left = quest.deadline.remaining(now)
+        budget = SearchBudget.of(self._tools.timeouts, self._tools.limits)
+        search = Search(
+            (),
+            self._tools.cluster.view().me.id,
+            as_owner=True,
+            holders=holders,
+            asked_stand_ins=True,
+            started=now,
+            budget=attrs.evolve(budget, seconds=left, longest=left),
+        )
+        for each in out:
+            search.failed(each, PeerFailure(each, PeerKind.CUT, "it had its chance"), now)
+        return search
