@@ -9,7 +9,7 @@ from nodecache.failures import PeerFailure, PeerKind
 from nodecache.segments import Spread
 from tests.fakes_source import FakeBody
 from tests.flight_case import SEGMENT, M
-from tests.lending_case import LendingCase
+from tests.lending_case import LendingCase, segment
 
 
 class Halves(LendingCase):
@@ -216,6 +216,24 @@ class Halves(LendingCase):
         self.assertIn((asked[0].start, asked[0].stop), self.origin.spans)
         self.patch(self.origin, "ask_beside", real)
         self.all_is_right()
+
+    def test_who_waits_for_a_silent_first_is_not_told_that_bytes_come(self) -> None:
+        """Looking for a second sender is no sign that there will be one."""
+        self.origin.looks = True
+        self.open()
+        self.go_on_slowly()
+        [(_, half)] = self.origin.asked_beside
+        index = half.start // SEGMENT
+        borrower = self.borrow(self.digest, segment(index), fetch=False)
+        self.assertTrue(borrower.loan.alive())
+        self.turn(self.timeouts.peer_silence)
+        self.assertFalse(borrower.loan.alive())
+        self.origin.found()
+        self.turn()
+        self.at(half.start).live()
+        self.assertTrue(borrower.loan.alive(), "half of it comes")
+        self.all_is_right()
+        self.assertEqual(borrower.outcome, "complete")
 
     def test_a_client_that_leaves_while_a_second_is_looked_for(self) -> None:
         self.origin.looks = True

@@ -84,7 +84,7 @@ class PeerAnswered(Event):
     """One request of a peer was answered.
 
     ``outcome`` is as of PeerAsked, or unsigned, replayed, stranger, version, wrong; and of a body
-    that did not get through, cut, timeout or error.
+    that did not get through, cut (also by who takes the rest from another), timeout or error.
     """
 
     name: ClassVar[str] = "peer_answered"

@@ -225,14 +225,12 @@ class Lending:
         """Whether it asks, or upstream pours, or a peer that was heard a moment ago.
 
         A peer's bytes are given on when their sum has come, which takes long on
-        a link that many share.
+        a link that many share. Who only looks for a second sender brings nothing.
         """
         pour = worker.pour
-        return (
-            pour is None
-            or pour.peer is None
-            or self._clock.seconds() - pour.heard_at < self._moment
-        )
+        if pour is None:
+            return worker.beside is None
+        return pour.peer is None or self._clock.seconds() - pour.heard_at < self._moment
 
     def _lane_workers(self) -> list[Worker]:
         staff = self.crew.staff if self.crew is not None else ()
