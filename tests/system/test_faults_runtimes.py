@@ -108,7 +108,11 @@ class Pulled:
 
 def pulled(runtime: Runtime, of: Image, *, wrong: bool) -> Pulled:
     """podman gives up on a layer that breaks off, whoever sends it; whoever got ``wrong`` bytes
-    of upstream fails that one time. Who pulls with them tries again."""
+    of upstream fails that one time. Who pulls with them tries again.
+
+    Twice at most: of a disk that takes no more, a layer that is under way hears only with its
+    next bytes, a second later at this rate, and podman's second try may have joined it by then.
+    """
     began, tries = time.monotonic(), 1
     while True:
         try:
@@ -116,7 +120,7 @@ def pulled(runtime: Runtime, of: Image, *, wrong: bool) -> Pulled:
             break
         except CommandFailed:
             again = isinstance(runtime, Podman)
-            if tries >= (MOST_TRIES if wrong else 2 if again else 1):
+            if tries >= (MOST_TRIES if wrong else 3 if again else 1):
                 raise
         tries += 1
         if wrong:
