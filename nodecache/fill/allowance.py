@@ -50,7 +50,8 @@ class Allowance:
     def allows(self, stop: int) -> bool:
         """Whether there is room for bytes up to ``stop``."""
         if stop + self._step // 2 > self._reservation.size:
-            self.ask(self._step)
+            # What comes out of order may be further than a step away.
+            self.ask(max(self._step, stop - self._reservation.size))
         return stop <= self._reservation.size
 
     def ask(self, more: int) -> None:
