@@ -97,8 +97,9 @@ class Allotment:
         """Whether it lacks bytes, and nobody fetches them."""
         assert self._fill.total is not None
         # Whoever did not know the size may have asked for more than there is.
-        there = segment < segment_count(self._fill.total)
-        return there and not self._staff.at(segment) and self._lacks_of(segment, self._fill.total)
+        if segment >= segment_count(self._fill.total) or self._staff.at(segment):
+            return False
+        return remaining_span(segment, self._fill.total, self._fill.accepted).size > 0
 
     def _rest_of(self, worker: Worker) -> Span:
         if worker.part is not None:
@@ -148,9 +149,6 @@ class Allotment:
             self._flight.wanted(),
             spread=self._tools.spread(self._flight.digest),
         )
-
-    def _lacks_of(self, segment: int, total: int) -> bool:
-        return remaining_span(segment, total, self._fill.accepted).size > 0
 
     @property
     def _spreads(self) -> bool:

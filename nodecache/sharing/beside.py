@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
-
 from nodecache.failures import PeerFailure, PeerKind
 from nodecache.peerwire.answers import UpstreamAbsent
 from nodecache.seams import BlobBody
 from nodecache.sharing.findings import Findings
 from nodecache.sharing.questions import Quest, Questions
 from nodecache.sharing.tools import Tools
-from nodecache.sourcing import Search, SearchBudget
+from nodecache.sourcing import Search
 
 #: So many known holders are asked, and those that they name.
 _HOLDERS: Final = 4
@@ -39,16 +37,7 @@ class Beside:
     def _search(self, holders: list[str], out: frozenset[str], quest: Quest) -> Search:
         now = self._tools.clock.seconds()
         left = quest.deadline.remaining(now)
-        budget = SearchBudget.of(self._tools.timeouts, self._tools.limits)
-        search = Search(
-            (),
-            self._tools.cluster.view().me.id,
-            as_owner=True,
-            holders=holders,
-            asked_stand_ins=True,
-            started=now,
-            budget=attrs.evolve(budget, seconds=left, longest=left),
-        )
+        search = self._questions.among(holders, seconds=left, longest=left)
         for each in out:
             search.failed(each, PeerFailure(each, PeerKind.CUT, "it had its chance"), now)
         return search

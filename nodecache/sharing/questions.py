@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import attrs
@@ -30,7 +31,7 @@ from nodecache.sharing.ports import PeerBody
 from nodecache.sharing.primed import PrimedBody
 from nodecache.sharing.tools import Tools
 from nodecache.sharing.watched import WatchedBody
-from nodecache.sourcing import Ask, Pause, Refused, Search, Upstream
+from nodecache.sourcing import Ask, Pause, Refused, Search, SearchBudget, Upstream
 
 
 @attrs.frozen
@@ -91,6 +92,22 @@ class Questions:
                     return answer
                 case Upstream():
                     return None
+
+    def among(self, holders: Sequence[str], *, seconds: float, longest: float) -> Search:
+        """A search that asks ``holders``, and whom they name, and makes nobody fetch.
+
+        ``seconds`` and ``longest`` are those of its budget.
+        """
+        budget = SearchBudget.of(self._tools.timeouts, self._tools.limits)
+        return Search(
+            (),
+            self._tools.cluster.view().me.id,
+            as_owner=True,
+            holders=holders,
+            asked_stand_ins=True,
+            started=self._tools.clock.seconds(),
+            budget=attrs.evolve(budget, seconds=seconds, longest=min(longest, budget.longest)),
+        )
 
     def _offer_deputy(self, search: Search, quest: Quest) -> None:
         """Where there are so many nodes that not all shall ask the owner of the lane."""

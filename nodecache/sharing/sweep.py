@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.python.failure import Failure as Raised
 
@@ -16,7 +15,6 @@ from nodecache.sharing.findings import Findings
 from nodecache.sharing.questions import Quest, Questions
 from nodecache.sharing.race import Race
 from nodecache.sharing.tools import Tools
-from nodecache.sourcing import Search, SearchBudget
 
 #: Seconds for which a sweep without a find stands for those of the other segments.
 _REST: Final = 5.0
@@ -108,20 +106,8 @@ class Sweep:
             return None
         clock, timeouts = self._tools.clock, self._tools.timeouts
         left = self._quest.deadline.remaining(clock.seconds())
-        budget = SearchBudget.of(timeouts, self._tools.limits)
-        search = Search(
-            (),
-            self._tools.cluster.view().me.id,
-            as_owner=True,
-            holders=found,
-            asked_stand_ins=True,
-            started=clock.seconds(),
-            budget=attrs.evolve(
-                budget,
-                seconds=min(left, timeouts.peer_sweep_after),
-                longest=min(left, budget.longest),
-            ),
-        )
+        seconds = min(left, timeouts.peer_sweep_after)
+        search = self._questions.among(found, seconds=seconds, longest=left)
         body = await self._questions.follow(search, self._quest, primed=True)
         return None if isinstance(body, UpstreamAbsent) else body
 
