@@ -200,9 +200,11 @@ class Limits:
     peer_queue: int = 8
     # Bytes a second that this node sends to its peers, all together.
     peer_rate: int = 1 * GIB
-    # Segments of a blob that a fill asks peers for at a time; halves of those that come slowly
-    # are beyond that.
+    # Segments of a blob that a fill asks peers for at a time, in clusters of more than
+    # peer_small_cluster nodes; halves of those that come slowly are beyond that.
     peer_connections_per_blob: int = 8
+    # Clusters of at most so many nodes: all connections of a fill may ask for whole segments.
+    peer_small_cluster: int = 16
     # Connections that all fills of a node begin with together, two each at least: on slow
     # links many at a time make each of them starve.
     peer_connections_shared: int = 12

@@ -57,10 +57,12 @@ class Spread:
 
     The choice falls among the next ``window`` missing segments. It follows from
     ``seed`` and what is missing alone: the same question has the same answer.
+    At most ``at_a_time`` segments are asked for at a time.
     """
 
     seed: int
     window: int = 24
+    at_a_time: int = 8
 
 
 def next_segment(

@@ -45,6 +45,19 @@ class Width(LendingCase):
         self.finish()
         self.assertEqual(self.stored(digest), data)
 
+    def test_no_more_segments_at_a_time_than_a_spread_allows(self) -> None:
+        self.wide = 6
+        self.spread = Spread(seed=7, at_a_time=3)
+        digest, data = self.blob(9 * SEGMENT)
+        self.flying(digest)
+        while bodies := self.origin.open_bodies:
+            self.assertLessEqual(len(bodies), 3)
+            bodies[0].finish()
+            self.turn()
+        self.settle()
+        self.assertEqual(len(self.origin.asked), 9)
+        self.assertEqual(self.stored(digest), data)
+
     def test_a_fill_gets_wider_when_another_has_ended(self) -> None:
         """Its share of what the node may have at a time has grown."""
         self.wide = 2

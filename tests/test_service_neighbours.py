@@ -31,6 +31,19 @@ class Shares(ClusterCase):
         assert near.spread(DIGEST) == near.spread(DIGEST)
         assert near.spread(DIGEST) != other.spread(DIGEST), "each node in an order of its own"
 
+    def test_all_connections_ask_for_whole_segments_where_nodes_are_few(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._at_a_time(small=2, expected=12))
+
+    def test_fewer_segments_at_a_time_where_nodes_are_many(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._at_a_time(small=1, expected=5))
+
+    async def _at_a_time(self, *, small: int, expected: int) -> None:
+        limits = Limits(peer_small_cluster=small, peer_connections_per_blob=5)
+        members = await self.cluster(2, limits=limits)
+        spread = self.near(members[0]).spread(DIGEST)
+        assert spread is not None
+        assert spread.at_a_time == expected
+
     def test_a_node_alone_begins_with_one_connection_in_order(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._alone())
 

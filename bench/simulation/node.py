@@ -26,6 +26,7 @@ from nodecache.sourcing import (
     SearchBudget,
     deputy_of,
     ranks_of,
+    segments_at_a_time,
 )
 
 #: As a fill searches once the blob's size is known: seconds, and questions.
@@ -97,7 +98,8 @@ class Node:
     def _widen(self) -> None:
         """The first answer tells the total; only then more than segment 0 is asked for."""
         if self._width == 1:
-            self._width = self._world.setting.limits.peer_connections_per_blob
+            setting = self._world.setting
+            self._width = segments_at_a_time(setting.nodes, setting.limits)
             self._events.after(0.0, self._work)
 
     def fetch(self, index: int, *, lent: bool) -> None:

@@ -31,6 +31,7 @@ COUNTS = frozenset(
         "peer_segment_transfers",
         "peer_queue",
         "peer_connections_per_blob",
+        "peer_small_cluster",
         "peer_connections_shared",
         "peer_connections_per_node",
         "peer_referrals",
@@ -66,6 +67,7 @@ _MAY_BE_ZERO = frozenset(
         "peer_referrals",
         "peer_sweep",
         "peer_linger",
+        "peer_small_cluster",
     }
 )
 _COUNT_MOST = 1_000_000

@@ -139,7 +139,8 @@ class Allotment:
 
     def _may_have_segments(self, workers: int) -> bool:
         """Whether so many do not ask peers for more segments than a blob's fill may."""
-        return not self._spreads or workers <= self._tools.limits.peer_connections_per_blob
+        spread = self._tools.spread(self._flight.digest)
+        return spread is None or workers <= spread.at_a_time
 
     def _next_segment(self, total: int) -> int | None:
         return next_segment(

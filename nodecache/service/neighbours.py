@@ -41,6 +41,7 @@ from nodecache.sharing.places import UpstreamPlaces
 from nodecache.sharing.suspicions import Suspicions
 from nodecache.sharing.tools import Tools
 from nodecache.sharing.upstreams import SharedUpstreams
+from nodecache.sourcing import segments_at_a_time
 from nodecache.upstream import Upstreams
 from nodecache.web import PeerSite
 from nodecache.web.peer_ports import Status
@@ -160,10 +161,12 @@ class Neighbours:
 
     def spread(self, digest: Digest) -> Spread | None:
         """Each node in an order of its own, so that not all want the same segment."""
-        if not self.live_peers():
+        peers = self.live_peers()
+        if not peers:
             return None
+        at_a_time = segments_at_a_time(len(peers) + 1, self._settings.limits)
         me = self.membership.me.id
-        return Spread(zlib.crc32(f"{me}/{digest}".encode()), WINDOW)
+        return Spread(zlib.crc32(f"{me}/{digest}".encode()), WINDOW, at_a_time)
 
     # For the cache, and what comes of it.
 

@@ -30,6 +30,7 @@ seconds at all, referrals in a row, questions at all. A peer that failed is not
 asked again in the same search. Past any bound comes upstream.
 """
 
+from nodecache.sourcing.breadth import segments_at_a_time
 from nodecache.sourcing.candidates import RANKED
 from nodecache.sourcing.deputies import Deputy, deputy_of, has_deputies, ranks_of
 from nodecache.sourcing.holders import Holders
@@ -50,4 +51,5 @@ __all__ = [
     "deputy_of",
     "has_deputies",
     "ranks_of",
+    "segments_at_a_time",
 ]
