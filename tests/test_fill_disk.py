@@ -11,6 +11,8 @@ from nodecache.byteranges import Span
 from nodecache.failures import NoRoom, StoreFailure, UpstreamFailure, UpstreamKind
 from nodecache.fill import narrow
 from nodecache.limits import KIB
+from nodecache.reference import Digest
+from tests.fakes_source import FakeBody
 from tests.flight_case import SEGMENT, Client, FlightCase, M, small_limits
 
 #: What comes at a time.
@@ -141,6 +143,39 @@ class Broken(FlightCase):
         self.assertEqual(self.origin.asked, [])
         self.turn()
         self.nothing_is_left()
+
+    def two_while_one_meets(self, code: int) -> tuple[FakeBody, Digest, bytes]:
+        """Two fills under way, of which one could not write; the other has not tried since."""
+        [first, _], [digest, data] = self.blob(5 * M, seed=1), self.blob(5 * M, seed=2)
+        self.client(self.flying(first))
+        self.client(self.flying(digest))
+        of_first, body = self.origin.bodies
+        body.send(M)
+        self.settle()
+        self.disk.fail("pwritev", code)
+        of_first.send(M)
+        self.settle()
+        return body, digest, data
+
+    def test_a_fill_that_will_be_broken_off_is_not_joined(self) -> None:
+        body, digest, _ = self.two_while_one_meets(errno.EROFS)
+        cause = self.failureResultOf(self.starting(digest), StoreFailure)
+        self.assertIn("a moment ago", str(cause.value))
+        # It still may go well: the disk is asked again in a while.
+        self.disk.mend()
+        self.clock.pump([1.0] * 30)
+        client = self.client(self.flying(digest))
+        body.finish()
+        self.finish()
+        self.assertEqual(client.outcome, "complete")
+        self.nothing_is_left()
+
+    def test_beside_a_full_disk_it_is_joined(self) -> None:
+        _, digest, data = self.two_while_one_meets(errno.ENOSPC)
+        client = self.client(self.flying(digest))
+        self.disk.mend()
+        self.finish()
+        self.assertEqual(bytes(client.got), data)
 
     def test_a_blob_that_can_not_be_committed_still_reaches_its_clients(self) -> None:
         digest, data = self.blob(5 * M)

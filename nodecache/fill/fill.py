@@ -37,11 +37,10 @@ from nodecache.segments import segment_count, segment_of
 class Fill:
     """Fills ``flight`` as far as ``demand`` says.
 
-    ``hint`` is the size in bytes that a manifest named, if any did. One that
-    begins without a client of this node has its place in ``Tools.peer_line``
-    already, and no connection of it has one in line. ``outcome`` is None until
-    it ended; ``worth_another``: it was a peer's fault, and clients were
-    reading.
+    ``hint`` is the size in bytes that a manifest named, if any did. One that begins without a
+    client of this node has its place in ``Tools.peer_line`` already, and no connection of it has
+    one in line. ``outcome`` is None until it ended; ``worth_another``: it was a peer's fault, and
+    clients were reading.
     """
 
     def __init__(self, flight: Flight, hint: int | None, demand: Demand, tools: Tools) -> None:
@@ -81,6 +80,8 @@ class Fill:
 
     async def join(self, hint: int | None) -> None:
         """A client of this node wants the blob. Raises NoRoom, StoreFailure: it can not have it."""
+        if self._flight.status is not Status.WHOLE:
+            self._landing.refuse_in_doubt()
         if self._demand.local:
             return
         self.hint = self.hint or hint
@@ -235,9 +236,8 @@ class Fill:
         course.begin(total, self._landing, first, place=place)
 
     def _soon(self) -> Deadline:
-        """For one step: what came before it (a turn in line, segments read again) may take long.
-
-        What a client waits in all, the cache bounds.
+        """For one step: what came before it (a turn in line, segments read again) may take long;
+        what a client waits in all, the cache bounds.
         """
         return Deadline(self._tools.clock.seconds() + self._tools.timeouts.upstream_answer)
 

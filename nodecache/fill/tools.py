@@ -9,6 +9,7 @@ import attrs
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
+from nodecache.failures import StoreFailure
 from nodecache.fill.connections import Line
 from nodecache.fill.share import Share
 from nodecache.limits import Limits, Timeouts
@@ -39,6 +40,8 @@ class BlobStore(Protocol):
     async def peek_partial(self, digest: Digest) -> Known | None: ...
 
     async def drop_partial(self, digest: Digest) -> None: ...
+
+    def doubt(self) -> StoreFailure | None: ...
 
     @property
     def partials_share(self) -> int: ...

@@ -85,6 +85,11 @@ class Incoming:
             # What threads close tells nobody.
             await deferLater(clock, timeouts.room_look)
 
+    def doubt(self) -> StoreFailure | None:
+        """See ``Store.doubt``."""
+        self.reap()
+        return self._room.doubt
+
     def _soon(self) -> int:
         """Bytes that are kept for no longer than a job of the disk takes."""
         closing = (key_of(Kind.BLOB, p.digest) for p in self._committed if p.closing)

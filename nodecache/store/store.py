@@ -13,6 +13,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.eviction import PARTIAL_SHARE
+from nodecache.failures import StoreFailure
 from nodecache.freshness import TagEntry
 from nodecache.limits import Limits, Timeouts
 from nodecache.listing import Crew
@@ -169,10 +170,9 @@ class Store:
     async def open_blob(self, digest: Digest) -> StoredBlob | None:
         """A whole blob, kept from eviction until it is closed; None when it is not here.
 
-        A file that is gone, short or can not be read is dropped from the
-        index: None. After an unclean stop, a blob written shortly before it is
-        hashed first. Raises StoreFailure when that takes longer than a client
-        may wait, or when no file can be opened at all.
+        A file that is gone, short or can not be read is dropped from the index: None. After an
+        unclean stop, a blob written shortly before it is hashed first. Raises StoreFailure when
+        that takes longer than a client may wait, or when no file can be opened at all.
         """
         await self._recovery.settled(digest)
         return await self._blobs.open(digest)
@@ -248,14 +248,17 @@ class Store:
     async def peek_partial(self, digest: Digest) -> Known | None:
         """What is known of a partial that nobody has open; None when there is none.
 
-        Its bytes are not looked at: ``open_partial`` may find fewer segments.
-        Raises StoreFailure when the threads are stopped.
+        Its bytes are not looked at (``open_partial`` may find fewer segments). Raises StoreFailure.
         """
         return await self._incoming.peek(digest)
 
     async def drop_partial(self, digest: Digest) -> None:
         """Remove a partial that nobody has open, if there is one."""
         await self._incoming.drop(digest)
+
+    def doubt(self) -> StoreFailure | None:
+        """What a fill met a moment ago that could not write, until the disk has taken a file."""
+        return self._incoming.doubt()
 
     @property
     def partials_share(self) -> int:
@@ -265,11 +268,9 @@ class Store:
     async def commit(self, partial: Partial, reservation: Reservation, size: int) -> None:
         """Make a partial the blob of its digest: durable, and in the index, once it returns.
 
-        The caller has compared the digest. The reservation is over, whatever
-        comes of it. The partial still reads, and its blob stays, until
-        ``keep`` or ``discard``, which remove nothing any more. Raises
-        StoreFailure; the partial is then as open as it was. Cancelling does
-        not stop it.
+        The caller has compared the digest. The reservation is over in any case. The partial
+        still reads, and its blob stays, until ``keep`` or ``discard``, which remove nothing any
+        more. Raises StoreFailure; it is then as open as before. Cancelling does not stop it.
         """
         await self._incoming.commit(partial, reservation, size)
 

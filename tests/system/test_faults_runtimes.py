@@ -80,12 +80,10 @@ class Ground:
         """Wait until a layer is under way."""
         until(lambda: self.node.metric("nodecache_fills_active") > 0, "a layer is under way")
 
-    def pull(
-        self, of: Image, meanwhile: Meanwhile, *, wrong: bool, late: bool = False
-    ) -> dict[str, Pulled]:
+    def pull(self, of: Image, meanwhile: Meanwhile, *, wrong: bool) -> dict[str, Pulled]:
         with concurrent.futures.ThreadPoolExecutor(len(self.runtimes)) as pool:
             began = {
-                name: pool.submit(pulled, one, of, wrong=wrong, late=late)
+                name: pool.submit(pulled, one, of, wrong=wrong)
                 for name, one in self.runtimes.items()
             }
             meanwhile()
@@ -108,13 +106,9 @@ class Pulled:
     tries: int
 
 
-def pulled(runtime: Runtime, of: Image, *, wrong: bool, late: bool) -> Pulled:
+def pulled(runtime: Runtime, of: Image, *, wrong: bool) -> Pulled:
     """podman gives up on a layer that breaks off, whoever sends it; whoever got ``wrong`` bytes
-    of upstream fails that one time. Who pulls with them tries again.
-
-    ``late``: a layer that is under way hears of it only with its next bytes, a second later at
-    this rate, and podman's second try may have joined it by then. So it is broken off twice.
-    """
+    of upstream fails that one time. Who pulls with them tries again."""
     began, tries = time.monotonic(), 1
     while True:
         try:
@@ -122,7 +116,7 @@ def pulled(runtime: Runtime, of: Image, *, wrong: bool, late: bool) -> Pulled:
             break
         except CommandFailed:
             again = isinstance(runtime, Podman)
-            if tries >= (MOST_TRIES if wrong else 2 + late if again else 1):
+            if tries >= (MOST_TRIES if wrong else 2 if again else 1):
                 raise
         tries += 1
         if wrong:
@@ -302,8 +296,7 @@ def test_every_pull_succeeds_while(
 ) -> None:
     of = ground.push("app")
     with TROUBLES[trouble](ground) as meanwhile:
-        late = trouble == "the disk becomes read-only in the middle"
-        took = ground.pull(of, meanwhile, wrong=trouble == Break.WRONG.value, late=late)
+        took = ground.pull(of, meanwhile, wrong=trouble == Break.WRONG.value)
     show(trouble, took, capsys)
     keep(trouble, took)
     if trouble in PAST_IT:
