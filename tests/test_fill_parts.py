@@ -147,27 +147,55 @@ class Rates:
         self.ramp = Ramp(seconds=1.0, count=100)
         self.now = 0.0
 
-    def window(self, rate: int) -> bool:
-        """Whether a connection should be added when the window is over."""
-        wanted = self.ramp.received(0, self.now)
+        self.connections = 1
+
+    def window(self, rate: int) -> int:
+        """How many connections should be added when the window is over."""
+        wanted = self.ramp.received(0, self.now, self.connections)
         for _ in range(8):
             self.now += 0.125
-            wanted = self.ramp.received(rate // 8, self.now) or wanted
+            wanted += self.ramp.received(rate // 8, self.now, self.connections)
         return wanted
 
-    def add(self) -> None:
-        self.ramp.added()
-        self.ramp.joined()
+    def add(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.ramp.added()
+        for _ in range(count):
+            self.connections += 1
+            self.ramp.joined()
 
 
 def test_the_ramp_goes_on_while_each_connection_raises_the_rate() -> None:
     rates = Rates()
-    for rate in (1000, 2000, 3000, 4000):
-        assert rates.window(rate)
+    for rate in (1000, 1200, 1400, 1600):
+        assert rates.window(rate) == 1
         rates.add()
-    assert not rates.window(4100)
+    assert not rates.window(1700)
     assert rates.ramp.closed
     assert not rates.window(9000)
+
+
+def test_where_each_connection_is_the_limit_their_number_is_doubled() -> None:
+    rates = Rates()
+    for rate, added in ((1000, 1), (1900, 2), (3500, 4), (7200, 8)):
+        assert rates.window(rate) == added
+        rates.add(added)
+    assert rates.window(9000) == 1, "they brought a quarter more, and were twice as many"
+
+
+def test_nothing_is_measured_until_all_that_were_added_bring_bytes() -> None:
+    rates = Rates()
+    assert rates.window(1000) == 1
+    rates.add()
+    assert rates.window(2000) == 2
+    rates.ramp.added()
+    rates.ramp.added()
+    rates.ramp.joined()
+    assert not rates.window(3000)
+    assert not rates.ramp.closed
+    rates.ramp.joined()
+    rates.connections = 4
+    assert rates.window(4000) == 4
 
 
 def test_the_ramp_measures_nothing_until_the_new_connection_brings_bytes() -> None:
@@ -190,8 +218,8 @@ def test_a_disturbed_window_is_measured_again() -> None:
     rates = Rates()
     assert rates.window(1000)
     rates.add()
-    rates.ramp.received(0, rates.now)
-    rates.ramp.received(10, rates.now + 0.9)
+    rates.ramp.received(0, rates.now, 2)
+    rates.ramp.received(10, rates.now + 0.9, 2)
     rates.ramp.disturbed()
     rates.now += 0.9
     assert rates.window(2000)

@@ -1,17 +1,20 @@
-"""When does one more connection pay? Pure.
+"""When do more connections pay? Pure.
 
-A fill begins with one. The total rate is measured over a window; then a
-connection is added, and from its first byte on the rate is measured again.
-While each one raised the total, the next is added; the first that did not is
-the last. What limits the rate may also be on this side (the disk, the
-processor): a window in which the disk made the sources wait proves nothing and
-is begun anew.
+A fill begins with one. The total rate is measured over a window; then one is
+added, and from its first byte on the rate is measured again. Where the rate
+rose nearly as much as the connections did, what limits is each of them, and
+their number is doubled; where it rose less, one is added at a time. Those that
+did not raise it are the last. What limits the rate may also be on this side (the
+disk, the processor): a window in which the disk made the sources wait proves
+nothing and is begun anew.
 """
 
 from __future__ import annotations
 
-#: A connection paid if the total rate rose by this factor.
+#: Connections paid if the total rate rose by this factor.
 RISE = 1.1
+#: Of what connections could bring more at most: where they brought so much, they are doubled.
+NEARLY = 0.6
 
 
 class Ramp:
@@ -28,34 +31,43 @@ class Ramp:
         self._rate = 0.0
         self._began: float | None = None
         self._bytes = 0
-        self._awaited = False
+        self._awaited = 0
+        self._had = self._have = 1
         self.closed = False
 
-    def received(self, count: int, now: float) -> bool:
-        """``count`` bytes came. True when a connection should be added: then say ``added``."""
+    def received(self, count: int, now: float, connections: int) -> int:
+        """``count`` bytes came, by one of so many. How many more should be: say ``added`` of each."""
         if self.closed or self._awaited:
-            return False
+            return 0
         if self._began is None:
             # These bytes began to come before the window.
             self._began, self._bytes = now, 0
-            return False
+            return 0
         self._bytes += count
         elapsed = now - self._began
         if elapsed < self._seconds or self._bytes < self._count:
-            return False
-        self._rate = self._bytes / elapsed
+            return 0
+        self._rate, self._have = self._bytes / elapsed, connections
         self._began = None
         if self._rate < self._best * RISE or self._rate >= self._enough:
             self.closed = True
-        return not self.closed
+            return 0
+        return self._step()
+
+    def _step(self) -> int:
+        if not self._best or self._have <= self._had:
+            return 1
+        could = self._have / self._had - 1
+        return self._have if self._rate / self._best - 1 >= could * NEARLY else 1
 
     def added(self) -> None:
-        """A connection is being opened; nothing is measured until it brings bytes."""
-        self._best, self._awaited = self._rate, True
+        """One is being opened; nothing is measured until all of these bring bytes."""
+        self._best, self._had = self._rate, self._have
+        self._awaited += 1
 
     def joined(self) -> None:
-        """The one that was added brings bytes."""
-        self._awaited = False
+        """One that was added brings bytes."""
+        self._awaited = max(0, self._awaited - 1)
 
     def disturbed(self) -> None:
         """Somebody paused the sources: measure this window again."""
@@ -63,7 +75,7 @@ class Ramp:
 
     def left(self) -> None:
         """One connection fewer: what was measured with it is void."""
-        self._best, self._began, self._awaited = 0.0, None, False
+        self._best, self._began, self._awaited = 0.0, None, 0
 
     def close(self) -> None:
         """No more connections: they are refused, or bring nothing."""

@@ -171,7 +171,8 @@ class Staff:
             worker.fresh = False
             if not worker.lane:
                 self._ramp.joined()
-        pays = self._ramp.received(count, now) and self.regulars < self._limit
-        if pays and self._may_hire():
+        for _ in range(self._ramp.received(count, now, self.regulars)):
+            if self._ramp.closed or self.regulars >= self._limit or not self._may_hire():
+                break
             self._ramp.added()
             self.add(self._regular(place=True))
