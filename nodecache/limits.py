@@ -204,7 +204,7 @@ class Limits:
     # peer_small_cluster nodes; halves of those that come slowly are beyond that.
     peer_connections_per_blob: int = 8
     # Clusters of at most so many nodes: all connections of a fill may ask for whole segments.
-    peer_small_cluster: int = 16
+    peer_small_cluster: int = 10
     # Connections that all fills of a node begin with together, two each at least: on slow
     # links many at a time make each of them starve.
     peer_connections_shared: int = 12
