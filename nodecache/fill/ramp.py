@@ -36,7 +36,7 @@ class Ramp:
         self.closed = False
 
     def received(self, count: int, now: float, connections: int) -> int:
-        """``count`` bytes came, by one of so many. How many more should be: say ``added`` of each."""
+        """``count`` bytes came, over so many. How many more are due: say ``added`` of each."""
         if self.closed or self._awaited:
             return 0
         if self._began is None:
