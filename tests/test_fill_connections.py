@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from nodecache.byteranges import Span
 from nodecache.failures import UpstreamFailure, UpstreamKind
-from tests.fakes_source import FakeBody, whole
+from tests.fakes_source import FakeBody, Twist, whole
 from tests.flight_case import ALPINE, SEGMENT, FlightCase, M, small_limits
 from tests.lending_case import LendingCase, segment
 
@@ -140,6 +141,59 @@ class Ramping(Flowing):
             if not body.left:
                 body.finish()
         self.assertGreater(pauses, 8)
+
+
+class Doubling(Flowing):
+    """Each connection is capped, and nothing else is the limit."""
+
+    limits = small_limits(connections_per_blob=8, ramp_bytes=M)
+
+    def until(self, connections: int) -> None:
+        while len(self.origin.open_bodies) < connections:
+            self.flow(10 * M, self.timeouts.ramp)
+
+    def at_most(self, allowed: int, refused: list[int]) -> Twist:
+        """Upstream takes so many at a time; how many there were at a refusal is put down."""
+
+        def twist(_: Span | None) -> UpstreamFailure | None:
+            there = len(self.origin.open_bodies)
+            if there < allowed:
+                return None
+            refused.append(there)
+            return REFUSED
+
+        return twist
+
+    def test_their_number_is_doubled_up_to_the_limit(self) -> None:
+        digest, data = self.blob(32 * SEGMENT)
+        flight = self.flying(digest)
+        seen = {1}
+        while flight.connections < 8:
+            self.flow(10 * M, self.timeouts.ramp)
+            seen.add(flight.connections)
+        self.assertEqual(seen, {1, 2, 4, 8})
+        self.flow(10 * M, 2 * self.timeouts.ramp)
+        self.assertLessEqual(flight.connections, 8)
+        self.finish()
+        self.assertEqual(self.stored(digest), data)
+        self.assertEqual(self.origin.sent, len(data))
+        self.nothing_is_left()
+
+    def test_what_upstream_refuses_of_those_that_are_added_is_left(self) -> None:
+        for allowed in (2, 3):
+            digest, data = self.blob(32 * SEGMENT, seed=allowed)
+            refused: list[int] = []
+
+            self.origin.twists = [self.at_most(allowed, refused)] * 100
+            flight = self.flying(digest)
+            while not refused:
+                self.flow(10 * M, self.timeouts.ramp)
+            self.assertEqual(flight.connections, allowed)
+            self.finish()
+            self.assertEqual(len(refused), 1, "no more is tried after that")
+            self.assertEqual(self.stored(digest), data)
+            self.assertEqual(self.told("fill_resume"), [])
+        self.nothing_is_left()
 
 
 class Sharing(FlightCase):
