@@ -324,27 +324,18 @@ def test_the_time_to_come_again_is_what_a_transfer_takes(
     assert least <= answer.retry <= most
 
 
-def test_holders_are_those_to_whom_it_was_given_the_surest_first() -> None:
-    admission = Admission(LIMITS)
-    first, _ = full(admission)
-    admission.ask("k", "c", 0.0)
-    admission.finished(first, 0.1, complete=True)
-    assert admission.holders("k") == ("a", "b", "c")
-    assert admission.holders("k", 1) == ("a",)
-    assert admission.holders("unknown") == ()
-
-
 def test_memory_is_bounded_however_many_ask_for_however_much() -> None:
     admission = Admission(LIMITS)
     for number in range(6000):
         ticket = ticket_of(admission.ask(f"k{number}", "a", 0.0))
         admission.finished(ticket, 0.0, complete=True)
-    assert admission.holders("k0") == ()
-    assert admission.holders("k5999") == ("a",)
+    assert admission.refer("k0", "b", 0.0).peers == ()
+    assert admission.refer("k5999", "b", 0.0).peers == ("a",)
     full(admission)
     for number in range(1000):
         admission.ask("k", f"p{number}", 0.0)
-    assert len(admission.holders("k", 10_000)) == 64
+    named = {peer for _ in range(1000) for peer in admission.refer("k", "c", 0.0).peers}
+    assert len(named) == 64
 
 
 def test_a_transfer_that_nobody_ended_holds_its_place_no_longer_than_a_quarter_of_an_hour() -> None:

@@ -111,13 +111,12 @@ class Node:
 
     def _search(self, index: int, *, lent: bool) -> Search:
         lane = self._world.lane[index]
-        held = self.giving.admission.holders(self._world.keys[index]) if lent else ()
         ranked = self._rank(lane)
         search = Search(
             ranked[:RANKED],
             self.id,
             as_owner=lent,
-            holders=tuple(dict.fromkeys(held + self._holders.best(_OFFERED))),
+            holders=self._holders.best(_OFFERED),
             asked_stand_ins=lane in self._asked_stand_ins,
             started=self._events.now,
             budget=self._first if self._width == 1 else self._budget,

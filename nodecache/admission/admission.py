@@ -196,11 +196,6 @@ class Admission:
         if entry is not None:
             entry.line.discard(ticket.number)
 
-    def holders(self, key: str, most: int = 4) -> tuple[str, ...]:
-        """To whom it was given, those that have it whole first."""
-        entry = self._keys.get(key)
-        return () if entry is None else entry.receivers.surest(most)
-
     def _entry(self, key: str) -> _Key:
         entry = self._keys.get(key)
         if entry is None:

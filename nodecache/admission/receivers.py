@@ -79,8 +79,3 @@ class Receivers:
         if best:
             best[0].children += 1
         return tuple(one.peer for one in best)
-
-    def surest(self, most: int) -> tuple[str, ...]:
-        """Who has it, the surest first, and of these the last."""
-        best = nsmallest(most, self._all.values(), key=lambda one: (one.state, -one.order))
-        return tuple(one.peer for one in best)
