@@ -81,7 +81,7 @@ class Fill:
     async def join(self, hint: int | None) -> None:
         """A client of this node wants the blob. Raises NoRoom, StoreFailure: it can not have it."""
         if self._flight.status is not Status.WHOLE:
-            self._landing.refuse_in_doubt()
+            self._tools.store.refuse_if_broken()
         if self._demand.local:
             return
         self.hint = self.hint or hint

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure as Raised
 
 from nodecache.byteranges import RangeSet
 from nodecache.events import DiskFailed
-from nodecache.failures import NoRoom, StoreFailure
+from nodecache.failures import StoreFailure
 from nodecache.fill.demand import Demand
 from nodecache.fill.tools import Tools
 from nodecache.inflight import SharedFile
@@ -110,16 +110,6 @@ class Landing:
             if self._shared:
                 self._give_back(more)
             raise
-
-    def refuse_in_doubt(self) -> None:
-        """Raises StoreFailure where what is still to come can most likely not be written.
-
-        Another fill met that a moment ago, and this one breaks its readers off as soon as it
-        writes. Not where the disk is full: bytes that come are sent without being kept then.
-        """
-        doubt = self._tools.store.doubt()
-        if doubt is not None and not isinstance(doubt, NoRoom):
-            raise StoreFailure(f"{doubt} (a moment ago)") from doubt
 
     async def reserve_whole(self, size: int) -> None:
         """The blob is wanted here: speak for all of it, beside the share. Raises as ``reserve``."""

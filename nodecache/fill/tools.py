@@ -9,7 +9,6 @@ import attrs
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
-from nodecache.failures import StoreFailure
 from nodecache.fill.connections import Line
 from nodecache.fill.share import Share
 from nodecache.limits import Limits, Timeouts
@@ -41,7 +40,7 @@ class BlobStore(Protocol):
 
     async def drop_partial(self, digest: Digest) -> None: ...
 
-    def doubt(self) -> StoreFailure | None: ...
+    def refuse_if_broken(self) -> None: ...
 
     @property
     def partials_share(self) -> int: ...

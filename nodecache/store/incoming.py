@@ -85,10 +85,11 @@ class Incoming:
             # What threads close tells nobody.
             await deferLater(clock, timeouts.room_look)
 
-    def doubt(self) -> StoreFailure | None:
-        """See ``Store.doubt``."""
+    def refuse_if_broken(self) -> None:
+        """See ``Store.refuse_if_broken``."""
         self.reap()
-        return self._room.doubt
+        if not isinstance(self._room.doubt, NoRoom):
+            self._room.refuse_in_doubt()
 
     def _soon(self) -> int:
         """Bytes that are kept for no longer than a job of the disk takes."""

@@ -13,7 +13,6 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.eviction import PARTIAL_SHARE
-from nodecache.failures import StoreFailure
 from nodecache.freshness import TagEntry
 from nodecache.limits import Limits, Timeouts
 from nodecache.listing import Crew
@@ -256,9 +255,9 @@ class Store:
         """Remove a partial that nobody has open, if there is one."""
         await self._incoming.drop(digest)
 
-    def doubt(self) -> StoreFailure | None:
-        """What a fill met a moment ago that could not write, until the disk has taken a file."""
-        return self._incoming.doubt()
+    def refuse_if_broken(self) -> None:
+        """Raise what a fill met that could not write, and others will meet; not of a full disk."""
+        self._incoming.refuse_if_broken()
 
     @property
     def partials_share(self) -> int:
