@@ -146,16 +146,15 @@ class Rates:
     def __init__(self) -> None:
         self.ramp = Ramp(seconds=1.0, count=100)
         self.now = 0.0
-
         self.connections = 1
 
     def window(self, rate: int) -> int:
         """How many connections should be added when the window is over."""
-        wanted = self.ramp.received(0, self.now, self.connections)
+        wanted = self.ramp.received(0, self.now)
         for _ in range(8):
             self.now += 0.125
-            wanted += self.ramp.received(rate // 8, self.now, self.connections)
-        return wanted
+            wanted = self.ramp.received(rate // 8, self.now) or wanted
+        return self.ramp.due(self.connections) if wanted else 0
 
     def add(self, count: int = 1) -> None:
         for _ in range(count):
@@ -218,8 +217,8 @@ def test_a_disturbed_window_is_measured_again() -> None:
     rates = Rates()
     assert rates.window(1000)
     rates.add()
-    rates.ramp.received(0, rates.now, 2)
-    rates.ramp.received(10, rates.now + 0.9, 2)
+    rates.ramp.received(0, rates.now)
+    rates.ramp.received(10, rates.now + 0.9)
     rates.ramp.disturbed()
     rates.now += 0.9
     assert rates.window(2000)

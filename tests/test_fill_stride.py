@@ -74,8 +74,8 @@ def test_nothing_is_asked_for_where_there_are_no_segments() -> None:
 def test_a_rate_that_is_enough_ends_the_ramp() -> None:
     for rate, closed in ((99, False), (100, True)):
         ramp = Ramp(seconds=1.0, count=10, enough=100)
-        ramp.received(1, 0.0, 1)
-        assert bool(ramp.received(rate, 1.0, 1)) is not closed
+        ramp.received(1, 0.0)
+        assert ramp.received(rate, 1.0) is not closed
         assert ramp.closed is closed
 
 

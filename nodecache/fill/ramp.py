@@ -35,30 +35,31 @@ class Ramp:
         self._had = self._have = 1
         self.closed = False
 
-    def received(self, count: int, now: float, connections: int) -> int:
-        """``count`` bytes came, over so many. How many more are due: say ``added`` of each."""
+    def received(self, count: int, now: float) -> bool:
+        """``count`` bytes came. True when connections should be added; ``due`` says how many."""
         if self.closed or self._awaited:
-            return 0
+            return False
         if self._began is None:
             # These bytes began to come before the window.
             self._began, self._bytes = now, 0
-            return 0
+            return False
         self._bytes += count
         elapsed = now - self._began
         if elapsed < self._seconds or self._bytes < self._count:
-            return 0
-        self._rate, self._have = self._bytes / elapsed, connections
+            return False
+        self._rate = self._bytes / elapsed
         self._began = None
         if self._rate < self._best * RISE or self._rate >= self._enough:
             self.closed = True
-            return 0
-        return self._step()
+        return not self.closed
 
-    def _step(self) -> int:
-        if not self._best or self._have <= self._had:
+    def due(self, connections: int) -> int:
+        """How many should be added to so many, over which the bytes came: say ``added`` of each."""
+        self._have = connections
+        if not self._best or connections <= self._had:
             return 1
-        could = self._have / self._had - 1
-        return self._have if self._rate / self._best - 1 >= could * NEARLY else 1
+        could = connections / self._had - 1
+        return connections if self._rate / self._best - 1 >= could * NEARLY else 1
 
     def added(self) -> None:
         """One is being opened; nothing is measured until all of these bring bytes."""

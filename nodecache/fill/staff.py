@@ -171,7 +171,11 @@ class Staff:
             worker.fresh = False
             if not worker.lane:
                 self._ramp.joined()
-        for _ in range(self._ramp.received(count, now, self.regulars)):
+        if self._ramp.received(count, now):
+            self._hire_more()
+
+    def _hire_more(self) -> None:
+        for _ in range(self._ramp.due(self.regulars)):
             if self._ramp.closed or self.regulars >= self._limit or not self._may_hire():
                 break
             self._ramp.added()
