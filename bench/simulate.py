@@ -6,7 +6,7 @@ simulated are links, processors, upstream, and the nodes' knowledge of each
 other. docs/simulation.md says how, and what came out.
 
     python -m bench.simulate [--nodes 10,50,100,500,1000,5000] [--seed 1] [--quick]
-        [--scene mixed|calm|warm|slow] [--begin 0,1] [--plot FILE.svg]
+        [--scene mixed|told|calm|warm|slow] [--begin 0,1] [--plot FILE.svg]
 
 Each scene is run twice: all nodes begin at the same moment, and spread over a
 second. The same seed gives the same figures. 5,000 nodes take some minutes.
@@ -31,6 +31,7 @@ _CALM = attrs.evolve(Setting(1), slow=0.0, dying=0.0, joining=0.0)
 #: By name; the number of nodes and the seed are put in.
 SCENES = {
     "mixed": Setting(1),
+    "told": attrs.evolve(Setting(1), told=True),
     "calm": _CALM,
     "warm": attrs.evolve(_CALM, warm=True),
     "slow": attrs.evolve(_CALM, link=12.5e6, upstream=25e6, connection=12.5e6, request=0.001),

@@ -22,6 +22,7 @@ from nodecache.peerwire.answers import (
     UpstreamAbsent,
     UpstreamBroken,
 )
+from nodecache.peerwire.documents import MOST_RATE
 from nodecache.peerwire.hello import Hello, Known
 from nodecache.peerwire.questions import BlobQuestion, ManifestQuestion, Mode
 from tests import strategies as house
@@ -146,6 +147,7 @@ def hellos() -> SearchStrategy[Hello]:
         known=st.lists(known, max_size=5).map(tuple),
         leaving=st.booleans(),
         busy=st.booleans(),
+        inbound=st.integers(0, MOST_RATE),
     )
 
 

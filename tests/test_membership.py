@@ -26,8 +26,9 @@ def membership(*fixed: Address, me: Peer | None = None) -> Membership:
 def hello(id_: str, *addresses: Address, known: tuple[Known, ...] = (), **more: object) -> Hello:
     wire = str(more.pop("wire", WIRE_VERSION))
     leaving, busy = bool(more.pop("leaving", False)), bool(more.pop("busy", False))
+    inbound = int(str(more.pop("inbound", 0)))
     assert not more, more
-    return Hello(id_, wire, "1.0", "zone", addresses, known, leaving, busy)
+    return Hello(id_, wire, "1.0", "zone", addresses, known, leaving, busy, inbound=inbound)
 
 
 def answered(members: Membership, address: Address, id_: str, now: float, **more: object) -> None:
@@ -322,6 +323,35 @@ def test_a_node_of_another_wire_version_is_known_and_not_ranked_until_it_speaks_
     assert known(members, 0.0) == ["one"]
     answered(members, A, "one", 30.0)
     assert ids(members, 30.0) == ["one"]
+
+
+def carried(members: Membership, rate: int) -> None:
+    """Bytes of peers came at so many a second, for long enough to tell."""
+    for tenth in range(60):
+        members.link.came(rate // 10, tenth / 10)
+
+
+def test_a_node_whose_link_is_slow_beside_those_of_the_others_says_so_and_ranks_last() -> None:
+    members = membership(A, B)
+    answered(members, A, "one", 0.0, inbound=12_000_000)
+    answered(members, B, "two", 0.0, inbound=11_000_000)
+    carried(members, 3_000_000)
+    assert not members.hello(7.0).busy  # it compares when it hears of them
+    members.greeted(A, hello("one", inbound=12_000_000), 8.0)
+    assert members.link.behind and members.hello(9.5).busy
+    assert members.hello(9.5).inbound == members.link.best > 0
+    for key in map(str, range(20)):
+        assert members.view(10.0).rank(key, 3)[2].id == "me"
+
+
+def test_what_a_peer_says_of_its_link_alone_is_no_news() -> None:
+    members = membership(A)
+    answered(members, A, "one", 0.0, inbound=12_000_000)
+    view = members.view(0.0)
+    answered(members, A, "one", 1.0, inbound=13_000_000)
+    assert members.view(1.0) is view
+    (node,) = members.nodes(1.0)
+    assert node.inbound == 13_000_000
 
 
 def test_a_leaving_node_is_not_ranked_until_a_later_hello_says_otherwise() -> None:

@@ -60,6 +60,8 @@ READINGS = Readings(
     pins=1,
     peers={"live": 3, "aside": 1},
     view=12345,
+    link=12_500_000,
+    behind=False,
 )
 
 
@@ -434,6 +436,8 @@ def test_a_node_is_read_when_it_is_scraped() -> None:
     assert seen("nodecache_disk_free_bytes") == 500
     assert seen("nodecache_peers", state="aside") == 1
     assert seen("nodecache_peers_view_checksum") == 12345
+    assert seen("nodecache_link_bytes_per_second") == 12_500_000
+    assert seen("nodecache_link_behind") == 0
 
 
 def test_what_is_not_known_of_a_node_is_not_shown_as_0() -> None:

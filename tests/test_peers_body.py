@@ -31,7 +31,7 @@ class PeerBodyTests(SynchronousTestCase):
         self.given: list[bytes] = []
         self.blamed: list[tuple[PeerKind, bool]] = []
         self.over: list[int] = []
-        self.beats = 0
+        self.beats = self.heard_bytes = 0
         self.lives = False
         self.encoder = Encoder(SPAN)
         self.reply = FakeReply()
@@ -49,8 +49,9 @@ class PeerBodyTests(SynchronousTestCase):
         )
         self.wire: Any = self.body._stream
 
-    def heard(self) -> None:
+    def heard(self, size: int) -> None:
         self.beats += 1
+        self.heard_bytes += size
 
     def fail_with(self, kind: PeerKind, words: str, blame: bool) -> PeerFailure:
         self.blamed.append((kind, blame))
@@ -83,6 +84,7 @@ class PeerBodyTests(SynchronousTestCase):
         self.successResultOf(done)
         self.body.stop()
         self.assertEqual((self.over, self.reply.aborted), ([2 * MIB], 0))
+        self.assertGreaterEqual(self.heard_bytes, 2 * MIB)  # what the link carried
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_what_it_is_stands_in_its_answer(self) -> None:

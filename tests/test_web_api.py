@@ -23,6 +23,8 @@ ROW = PeerRow(
     contact_seconds=61.00049,
     rtt_seconds=0.0004999,
     failures=3,
+    busy=True,
+    inbound=12_000_000,
     received=BytesByRole(owner=10, holder=20),
     sent=BytesByRole(owner=1, holder=2),
 )
@@ -44,6 +46,8 @@ class PeersApiTests(LoopbackCase):
             wire="1",
             addresses=(Address("10.0.0.1", 5001),),
             age_seconds=4.5,
+            inbound=3_000_000,
+            behind=True,
             peers=(ROW, STRANGER),
         )
         return admin_site(
@@ -82,6 +86,8 @@ class PeersApiTests(LoopbackCase):
                 "wire": "1",
                 "addresses": ["10.0.0.1:5001"],
                 "leaving": False,
+                "inbound_bytes_per_second": 3_000_000,
+                "behind": True,
                 "age_seconds": 4.5,
                 "off_seconds": None,
                 "known": 2,
@@ -96,7 +102,8 @@ class PeersApiTests(LoopbackCase):
                 "zone": "b",
                 "release": "1.2.0",
                 "state": "aside",
-                "busy": False,
+                "busy": True,
+                "inbound_bytes_per_second": 12_000_000,
                 "aside_seconds": 7.25,
                 "contact_seconds": 61.0,
                 "rtt_seconds": 0.0,
@@ -106,6 +113,7 @@ class PeersApiTests(LoopbackCase):
             },
         )
         self.assertEqual((peers[1]["state"], peers[1]["rtt_seconds"]), ("unknown", None))
+        self.assertIsNone(peers[1]["inbound_bytes_per_second"])
 
     async def test_head_has_the_same_headers_and_no_body(self) -> None:
         got, head = await self.ask("/api/v1/peers"), await self.ask("/api/v1/peers", "HEAD")

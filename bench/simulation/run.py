@@ -53,6 +53,8 @@ def build(world: World) -> list[Node]:
         link = setting.link * (0.25 if draw.random() < setting.slow else 1.0)
         zone = f"zone-{draw.randrange(setting.zones)}" if setting.zones > 1 else ""
         nodes.append(Node(world, index, link, zone))
+    if setting.told:
+        world.rank({node.id for node in nodes if node.link < setting.link})
     peers = {node.id: node for node in nodes}
     for node in nodes:
         node.peers = peers

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from typing import Final
 
 import attrs
 
 from bench.simulation.events import Events, Link
 from nodecache.limits import MIB, SEGMENT, Limits, Timeouts
-from nodecache.membership import Address
-from nodecache.rendezvous import Roster
+from nodecache.membership import Address, Peer, View
 from nodecache.segments import lane_of, lanes, segment_count
 
 DIGEST: Final = "sha256:" + "5e" * 32
@@ -28,6 +28,8 @@ class Setting:
     # A node's link each way: 1 Gbit/s. So many nodes have one of a quarter.
     link: float = 125e6
     slow: float = 0.1
+    # All know who is slow, since greetings tell (nodecache/membership/link.py).
+    told: bool = False
     # The upstream link of all together, one connection of it, and its time to the first byte.
     upstream: float = 125e6
     connection: float = 50e6
@@ -81,6 +83,12 @@ class World:
         self.lane = [lane_of(index, self.total) for index in range(self.segments)]
         self.keys = [f"{DIGEST}/{index}" for index in range(self.segments)]
         self.sizes = [min(SEGMENT, self.total - index * SEGMENT) for index in range(self.segments)]
-        roster = Roster(f"node-{index:04}" for index in range(setting.nodes))
-        self.ranked = [roster.rank(f"{DIGEST}/{lane}", _DEPTH) for lane in range(self.lanes)]
+        self.rank()
         self.address = Address("10.0.0.1", 5001)
+
+    def rank(self, last: Collection[str] = ()) -> None:
+        """Rank all nodes for each lane, ``last`` behind the others."""
+        me, *others = (Peer(f"node-{index:04}", ()) for index in range(self.setting.nodes))
+        view = View(me, others, last)
+        keys = [f"{DIGEST}/{lane}" for lane in range(self.lanes)]
+        self.ranked = [tuple(peer.id for peer in view.rank(key, _DEPTH)) for key in keys]

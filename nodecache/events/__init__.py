@@ -48,6 +48,7 @@ from nodecache.events.node import (
 from nodecache.events.peers import (
     DiscoveryFailed,
     DiscoveryWorks,
+    LinkBehind,
     PeerAnswered,
     PeerAsked,
     PeerBytes,
@@ -77,6 +78,7 @@ __all__ = [
     "FillStarted",
     "LeftOut",
     "Level",
+    "LinkBehind",
     "ListingFailed",
     "LogLevelSet",
     "OrderFinished",

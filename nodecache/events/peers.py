@@ -128,6 +128,19 @@ class PeersChanged(Event):
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
+class LinkBehind(Event):
+    """This node's link is slow beside those of its peers, or is so no longer.
+
+    While ``behind``, others fetch for the cluster what it would have fetched.
+    ``bytes_per_second`` are those that its link was seen to carry.
+    """
+
+    name: ClassVar[str] = "link_behind"
+    behind: bool
+    bytes_per_second: int
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PeerIdTwice(Event):
     """Another node answers with this one's id: the two take each other for themselves."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nodecache import events
+from nodecache.config import format_size
 from nodecache.events import Event
 
 
@@ -43,6 +44,13 @@ def _repaired(event: events.Repaired) -> str:
     return f"{event.digest} was fetched again from {event.source}, and is {event.outcome}"
 
 
+def _link(event: events.LinkBehind) -> str:
+    rate = f"{format_size(event.bytes_per_second)} a second"
+    if event.behind:
+        return f"the link is slow beside those of the peers ({rate}): it is asked last"
+    return f"the link is as fast as those of the peers ({rate})"
+
+
 def _twice(event: events.PeerIdTwice) -> str:
     return f"{event.address} has the id of this node, {event.id}: give each node its own --node-id"
 
@@ -75,6 +83,7 @@ PEERS: Final[Mapping[type[Event], Callable[[Any], str | None]]] = {
     events.PeersOff: _off,
     events.PeerSuspected: _suspected,
     events.Repaired: _repaired,
+    events.LinkBehind: _link,
     events.PeerIdTwice: _twice,
     events.DiscoveryFailed: _unresolved,
     events.DiscoveryWorks: _works,

@@ -5,6 +5,7 @@ Theory of operation. Rooms, each with one question to answer::
     resolved    which addresses does DNS name?
     directory   which node is at which address?
     breaker     which peer failed, and until when is it left alone?
+    link        is ours slow beside those of the others?
     outage      do most of them fail, so that none is asked?
     schedule    who is greeted next?
     view        what comes of it: an immutable list, ranked for any key
@@ -35,6 +36,7 @@ from nodecache.limits import WIRE_VERSION, Timeouts
 from nodecache.membership.breaker import Breaker, Trouble
 from nodecache.membership.directory import Directory, Node, Trust
 from nodecache.membership.hello import Hello, Known
+from nodecache.membership.link import Link
 from nodecache.membership.meeting import Meeting
 from nodecache.membership.outage import Outage
 from nodecache.membership.own import Own
@@ -62,6 +64,7 @@ class Membership:
         self._timeouts = timeouts
         self._release = release
         self.leaving, self.busy, self.instance = False, False, ""
+        self.link = Link()
         self._now = _NEVER
         self._own = Own(me, timeouts.peer_forget)
         self._resolved = Resolved(fixed, timeouts.peer_forget)
@@ -92,10 +95,14 @@ class Membership:
     def view(self, now: float) -> View:
         """Who may be asked now; the same object until something changes."""
         now = self._pass(now)
-        seen_as = (self._outage.look(now), self.leaving or self.busy)
+        seen_as = (self._outage.look(now), self.leaving or self._is_slow)
         if self._view is None or seen_as != self._seen_as:
             self._view, self._seen_as = self._seen(*seen_as), seen_as
         return self._view
+
+    @property
+    def _is_slow(self) -> bool:
+        return self.busy or self.link.behind
 
     def _seen(self, off: bool, last: bool) -> View:  # noqa: FBT001  # a pair that is compared
         live = [] if off else [node for node in self._nodes() if self._may_be_asked(node)]
@@ -140,18 +147,9 @@ class Membership:
         now = self._pass(now)
         if self._told is None or not 0.0 <= now - self._told[0] < HELLO_LIFE:
             self._told = (now, known_of(self._nodes(), self._timeouts.peer_forget, now))
-        me = self.me
-        return Hello(
-            me.id,
-            WIRE_VERSION,
-            self._release,
-            me.zone,
-            me.addresses,
-            self._told[1],
-            leaving=self.leaving,
-            busy=self.busy,
-            instance=self.instance,
-        )
+        me, known = self.me, self._told[1]
+        state = (self.leaving, self._is_slow, self.instance, self.link.best)
+        return Hello(me.id, WIRE_VERSION, self._release, me.zone, me.addresses, known, *state)
 
     # What DNS says
 
@@ -194,6 +192,7 @@ class Membership:
             self._outage.greeting(answered=True, now=now)
         if address not in self._own:
             news = self._meeting.met(address, hello, now, answered=answered) or news
+        self.link.compare(node.inbound for node in self._nodes())
         if hello.wire == WIRE_VERSION:
             news = self._meeting.learn(hello.known, now) or news
         if news:

@@ -30,7 +30,8 @@ class Readings:
     ``bodies`` and ``connections`` are by port (mirror, peer, admin),
     ``threads`` by pool, ``peers`` by what the other nodes are to this one.
     ``view`` is a checksum of the names of all nodes that this one counts
-    itself among: nodes with the same one see the same cluster.
+    itself among: nodes with the same one see the same cluster. ``link`` and
+    ``behind`` are of its own link (nodecache/membership/link.py).
     """
 
     ready: bool | None = None
@@ -47,6 +48,8 @@ class Readings:
     pins: int | None = None
     peers: Mapping[str, int] = attrs.field(factory=dict)
     view: int | None = None
+    link: int | None = None
+    behind: bool | None = None
 
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
@@ -130,6 +133,18 @@ _GAUGES: Final = (
         "Checksum of the names of the nodes that this one sees; equal where the view is.",
         (),
         lambda now: _one(now.view),
+    ),
+    _Gauge(
+        "link_bytes_per_second",
+        "What this node's link was seen to carry from peers, of late; 0 before that is known.",
+        (),
+        lambda now: _one(now.link),
+    ),
+    _Gauge(
+        "link_behind",
+        "1 while this node's link is slow beside those of its peers, so that it ranks last.",
+        (),
+        lambda now: _one(now.behind),
     ),
 )
 

@@ -29,9 +29,11 @@ Fail: TypeAlias = Callable[[PeerKind, str, bool], Exception]
 
 @attrs.frozen
 class Pulse:
-    """``heard`` is told of each sign of life; ``lives`` whether there was one elsewhere."""
+    """``heard`` is told of each sign of life, with the bytes that came; ``lives`` whether there
+    was one elsewhere.
+    """
 
-    heard: Callable[[], None]
+    heard: Callable[[int], None]
     lives: Callable[[], bool]
 
 
@@ -140,7 +142,7 @@ class PeerBody(BlobBody):
     def _take(self, data: bytes) -> None:
         if self._over:
             return
-        self._heard()
+        self._heard(len(data))
         if self._whole:
             self._succeeded()
             return

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from nodecache.events import PeerAsked, PeerBytes, PeerFailed, PeerHealth, PeersOff
+from nodecache.events import LinkBehind, PeerAsked, PeerBytes, PeerFailed, PeerHealth, PeersOff
 from nodecache.failures import PeerFailure, PeerKind
 from nodecache.membership.breaker import Trouble
+from nodecache.membership.link import Link
 from nodecache.membership.view import View
 from nodecache.peerwire.answers import (
     Absent,
@@ -26,6 +27,9 @@ from nodecache.seams import Observe
 
 class Roll(Protocol):
     """The membership, as far as it is told how peers do; ``now`` is monotonic seconds."""
+
+    @property
+    def link(self) -> Link: ...
 
     @property
     def off_until(self) -> float: ...
@@ -53,13 +57,14 @@ class Books:
         self._clock = clock
         self._observe = observe
         self._aside: frozenset[str] = frozenset()
-        self._off = False
+        self._off = self._behind = False
         self._view: View | None = None
         self._heard: dict[str, float] = {}
 
-    def heard(self, peer: str) -> None:
-        """Bytes of a body came from ``peer``, on whichever connection."""
-        self._heard[peer] = self.now()
+    def heard(self, peer: str, size: int) -> None:
+        """``size`` bytes of a body came from ``peer``, on whichever connection."""
+        now = self._heard[peer] = self.now()
+        self.roll.link.came(size, now)
 
     def lives(self, peer: str, silence: float) -> bool:
         """Whether ``peer`` was heard in the last ``silence`` seconds."""
@@ -118,12 +123,19 @@ class Books:
             pause = max(0.0, self.roll.off_until - now) if off else 0.0
             reason = "most peers failed, one after the other" if off else "peers answer again"
             self._observe(PeersOff(off=off, pause_seconds=pause, reason=reason))
+        self._compare_links()
         view = self.roll.view(now)
         if view is not self._view:
             self._view = view
             self._heard = {id_: at for id_, at in self._heard.items() if view.get(id_)}
             self._compare(view, self.roll.aside(now))
         return view
+
+    def _compare_links(self) -> None:
+        link = self.roll.link
+        if link.behind != self._behind:
+            self._behind = link.behind
+            self._observe(LinkBehind(behind=link.behind, bytes_per_second=link.best))
 
     def _compare(self, view: View, aside: Mapping[str, Trouble]) -> None:
         """Tell who was put aside, and what became of those that were, since the last view."""

@@ -185,7 +185,7 @@ class Peers:
 
     def _pulse(self, peer: str) -> Pulse:
         books, silence = self._books, self._timeouts.peer_silence
-        return Pulse(lambda: books.heard(peer), lambda: books.lives(peer, silence))
+        return Pulse(lambda size: books.heard(peer, size), lambda: books.lives(peer, silence))
 
     # Manifests
 

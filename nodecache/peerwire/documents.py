@@ -25,6 +25,8 @@ MOST_SUSPECT: Final = 1 * MIB
 MOST_SEGMENTS: Final = 4096
 #: Bytes of any other document.
 MOST_SMALL: Final = 64 * KIB
+#: Bytes a second that a node says of its link.
+MOST_RATE: Final = 2**50
 #: Nodes that one hello names, and addresses of one node.
 MOST_KNOWN: Final = 20_000
 MOST_ADDRESSES: Final = 16
@@ -75,6 +77,7 @@ def encode_hello(hello: Hello) -> bytes:
             "leaving": hello.leaving,
             "busy": hello.busy,
             "instance": hello.instance,
+            "inbound": hello.inbound,
         }
     )
 
@@ -92,6 +95,7 @@ def decode_hello(body: bytes) -> Hello:
         leaving=_flag(value.get("leaving")),
         busy=_flag(value.get("busy")),
         instance=f.zone(value.get("instance", "")),
+        inbound=_rate(value.get("inbound", 0)),
     )
 
 
@@ -116,6 +120,12 @@ def _list(value: object, most: int) -> list[Any]:
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise WireFault("neither true nor false")
+    return value
+
+
+def _rate(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_RATE:
+        raise WireFault("not a number of bytes a second")
     return value
 
 

@@ -121,6 +121,8 @@ class Gauges:
             pins=self._store.pins,
             peers=self._peers(),
             view=self._view(),
+            link=None if self._near is None else self._near.membership.link.best,
+            behind=None if self._near is None else self._near.membership.link.behind,
         )
         self._refresh()
         return found

@@ -49,6 +49,8 @@ class PeerTable:
             peers=tuple(self._row(node, aside.get(node.id), now) for node in membership.nodes(now)),
             off_seconds=max(0.0, membership.off_until - now) if off else None,
             leaving=membership.leaving,
+            inbound=membership.link.best,
+            behind=membership.link.behind,
         )
 
     def _row(self, node: Node, trouble: Trouble | None, now: float) -> PeerRow:
@@ -63,6 +65,7 @@ class PeerTable:
             contact_seconds=None if spoke == float("-inf") else now - spoke,
             failures=0 if trouble is None else trouble.count,
             busy=node.busy,
+            inbound=node.inbound,
             received=self._of(node.id, "in"),
             sent=self._of(node.id, "out"),
         )

@@ -52,7 +52,8 @@ class PeerRow:
     contact_seconds: float | None = None  # since it last answered or asked
     rtt_seconds: float | None = None  # of the last greeting
     failures: int = 0  # in a row
-    busy: bool = False
+    busy: bool = False  # slow now, as it says, so that it ranks last
+    inbound: int = 0  # bytes a second that its link was seen to carry; 0 before it says so
     received: BytesByRole = BytesByRole()
     sent: BytesByRole = BytesByRole()
 
@@ -62,7 +63,9 @@ class PeersSeenHere:
     """The view of the cluster. ``age_seconds`` is that of the last good answer of DNS.
 
     It is 0 for a static list, and None before the first answer. ``off_seconds``
-    is set while no peer is asked because most of them failed.
+    is set while no peer is asked because most of them failed. ``inbound`` is
+    what this node's link was seen to carry, ``behind`` whether it is slow
+    beside those of the others.
     """
 
     id: str
@@ -74,6 +77,8 @@ class PeersSeenHere:
     peers: tuple[PeerRow, ...]
     off_seconds: float | None = None
     leaving: bool = False
+    inbound: int = 0
+    behind: bool = False
 
 
 def peers_api(seen: Callable[[], PeersSeenHere]) -> Callable[[Klein], None]:
@@ -98,6 +103,8 @@ def peers_view(seen: PeersSeenHere) -> dict[str, Any]:
         "wire": seen.wire,
         "addresses": [str(address) for address in seen.addresses],
         "leaving": seen.leaving,
+        "inbound_bytes_per_second": seen.inbound or None,
+        "behind": seen.behind,
         "age_seconds": _seconds(seen.age_seconds),
         "off_seconds": _seconds(seen.off_seconds),
         "known": len(seen.peers),
@@ -114,6 +121,7 @@ def _row(peer: PeerRow) -> dict[str, Any]:
         "release": peer.release,
         "state": peer.state.value,
         "busy": peer.busy,
+        "inbound_bytes_per_second": peer.inbound or None,
         "aside_seconds": _seconds(peer.aside_seconds),
         "contact_seconds": _seconds(peer.contact_seconds),
         "rtt_seconds": _seconds(peer.rtt_seconds),

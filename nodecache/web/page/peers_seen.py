@@ -74,4 +74,4 @@ def words(row: dict[str, Any]) -> str:
     found = WORDS[row["state"]]
     if row["state"] == "aside" and row["aside_seconds"] is not None:
         found += f", again in {span(row['aside_seconds'])}"
-    return f"{found}, busy" if row["busy"] else found
+    return f"{found}, asked last" if row["busy"] else found
