@@ -149,11 +149,19 @@ class FakePeer:
 
 @attrs.frozen
 class FakeView(View):
-    """Ranks as the cluster's ``ranks`` say: a list of ids by key, "*" for all other keys."""
+    """Ranks as the cluster's ``ranks`` say: a list of ids by key, "*" for all other keys.
+
+    ``behind`` have slow links; ``formers`` would be among the first of any key without it.
+    """
 
     me: Peer
     peers: tuple[Peer, ...]
     ranks: Mapping[str, Sequence[str]]
+    behind: frozenset[str] = frozenset()
+    formers: tuple[str, ...] = ()
+
+    def former(self, key: str, most: int) -> tuple[str, ...]:
+        return self.formers
 
     def rank(self, key: str, most: int) -> tuple[Peer, ...]:
         order = self.ranks.get(key, self.ranks.get("*", [each.id for each in self.peers]))
@@ -172,9 +180,9 @@ class FakeCluster(Cluster):
     """``peers`` by id; ``asked`` is every question in order; ``told`` every suspicion.
 
     ``off`` are peers that are not in the view. ``starting``, once set, is what ``ready`` waits for.
-    ``ranks``: see FakeView; without it peers rank in their order, and ``me`` last. With a
-    ``clock``, a peer that is silent for as long as the asker says has failed, and for
-    ``silence`` where it does not say (None: is waited for).
+    ``ranks``, ``behind``, ``formers``: see FakeView; without ``ranks`` peers rank in their order,
+    and ``me`` last. With a ``clock``, a peer that is silent for as long as the asker says has
+    failed, and for ``silence`` where it does not say (None: is waited for).
     """
 
     def __init__(self, *peers: FakePeer, clock: IReactorTime | None = None) -> None:
@@ -188,13 +196,15 @@ class FakeCluster(Cluster):
         self.starting: Deferred[None] | None = None
         self.clock = clock
         self.silence: float | None = None
+        self.behind: frozenset[str] = frozenset()
+        self.formers: tuple[str, ...] = ()
 
     def __getitem__(self, id_: str) -> FakePeer:
         return self.peers[id_]
 
     def view(self) -> FakeView:
         live = [each.peer for each in self.peers.values() if each.id not in self.off]
-        return FakeView(self.me, tuple(live), dict(self.ranks))
+        return FakeView(self.me, tuple(live), dict(self.ranks), self.behind, self.formers)
 
     async def ready(self) -> None:
         await (self.starting or succeed(None))

@@ -147,6 +147,7 @@ def hellos() -> SearchStrategy[Hello]:
         known=st.lists(known, max_size=5).map(tuple),
         leaving=st.booleans(),
         busy=st.booleans(),
+        behind=st.booleans(),
         inbound=st.integers(0, MOST_RATE),
     )
 

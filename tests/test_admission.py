@@ -292,6 +292,33 @@ def test_a_node_that_is_slow_sends_one_thing_to_one() -> None:
     assert referred(admission.ask("k", "b", 0.0)) == ("a",)
 
 
+def test_nobody_is_referred_to_a_peer_whose_link_is_slow() -> None:
+    admission = Admission(LIMITS)
+    admission.behind = {"a"}
+    full(admission)
+    for asker in "cdef":
+        assert "a" not in referred(admission.ask("k", asker, 0.0))
+
+
+def test_where_only_such_a_peer_gets_it_one_waits_for_a_place() -> None:
+    admission = Admission(LIMITS)
+    admission.behind = {"a", "b"}
+    first, _ = full(admission)
+    waits = ticket_of(admission.ask("k", "c", 0.0))
+    assert admission.refer("k", "c", 0.4).peers == ()
+    assert admission.finished(first, 0.5, complete=True) == (waits,)
+
+
+def test_what_only_such_a_peer_got_has_the_places_of_what_nobody_got() -> None:
+    admission = Admission(LIMITS)
+    admission.behind = {"a"}
+    slow = ticket_of(admission.ask("k", "a", 0.0))
+    admission.finished(slow, 0.1, complete=True)
+    for number in range(3):
+        admission.ask(f"other-{number}", f"p{number}", 0.1)
+    assert isinstance(admission.ask("k", "b", 0.1), Admitted)
+
+
 def test_a_node_that_is_leaving_refers_everybody() -> None:
     admission = Admission(LIMITS)
     full(admission)

@@ -26,9 +26,10 @@ def membership(*fixed: Address, me: Peer | None = None) -> Membership:
 def hello(id_: str, *addresses: Address, known: tuple[Known, ...] = (), **more: object) -> Hello:
     wire = str(more.pop("wire", WIRE_VERSION))
     leaving, busy = bool(more.pop("leaving", False)), bool(more.pop("busy", False))
-    inbound = int(str(more.pop("inbound", 0)))
+    inbound, behind = int(str(more.pop("inbound", 0))), bool(more.pop("behind", False))
     assert not more, more
-    return Hello(id_, wire, "1.0", "zone", addresses, known, leaving, busy, inbound=inbound)
+    link = (inbound, behind)
+    return Hello(id_, wire, "1.0", "zone", addresses, known, leaving, busy, "", *link)
 
 
 def answered(members: Membership, address: Address, id_: str, now: float, **more: object) -> None:
@@ -338,7 +339,7 @@ def test_a_node_whose_link_is_slow_beside_those_of_the_others_says_so_and_ranks_
     carried(members, 3_000_000)
     assert not members.hello(7.0).busy  # it compares when it hears of them
     members.greeted(A, hello("one", inbound=12_000_000), 8.0)
-    assert members.link.behind and members.hello(9.5).busy
+    assert members.link.behind and members.hello(9.5).busy and members.hello(9.5).behind
     assert members.hello(9.5).inbound == members.link.best > 0
     for key in map(str, range(20)):
         assert members.view(10.0).rank(key, 3)[2].id == "me"
@@ -394,6 +395,28 @@ def test_a_view_ranks_oneself_among_the_others_and_remembers_what_it_said() -> N
         view.rank(str(number), 1)
     assert len(view._rankings) <= 512
     assert view != object()
+
+
+def test_a_view_knows_who_would_be_among_the_first_if_it_were_not_slow() -> None:
+    peers = [Peer(f"n{n}", ()) for n in range(9)]
+    before = View(Peer("me", ()), peers)
+    now = View(Peer("me", ()), peers, last=["n1", "n2", "me"])
+    keys = [str(number) for number in range(50)]
+    for key in keys:
+        first = [peer.id for peer in before.rank(key, 3)]
+        assert now.former(key, 3) == tuple(id_ for id_ in first if id_ in {"n1", "n2"})
+        assert before.former(key, 3) == ()
+    assert any(now.former(key, 3) for key in keys)
+
+
+def test_who_says_that_its_link_is_slow_is_behind_and_last() -> None:
+    members = membership(A, B)
+    answered(members, A, "one", 0.0, behind=True, busy=True)
+    answered(members, B, "two", 0.0, busy=True)
+    view = members.view(0.0)
+    assert (set(view.behind), set(view.last)) == ({"one"}, {"one", "two"})
+    answered(members, A, "one", 1.0, busy=True)
+    assert not members.view(1.0).behind and members.view(1.0) != view
 
 
 def test_a_view_is_the_same_object_until_something_changes() -> None:

@@ -314,6 +314,7 @@ def replaced(**members: Any) -> bytes:
         replaced(id=""),
         replaced(zone="x\n"),
         replaced(leaving=1),
+        replaced(behind=None),
         replaced(inbound=-1),
         replaced(inbound=1.5),
         replaced(inbound=True),

@@ -61,6 +61,17 @@ class Order(SharingCase):
         self.assert_segment(self.fetch(1), 1, None)
         self.assertEqual(len(self.cluster.asked), 4)
 
+    def test_an_owner_asks_once_for_a_lane_who_would_rank_if_its_link_were_not_slow(self) -> None:
+        self.cluster.ranks["*"] = [ME, "a", "b", "c"]
+        self.cluster.behind, self.cluster.formers = frozenset({"d"}), ("d",)
+        self.size = len(DATA)
+        for segment in (0, 8):  # one lane
+            self.assert_segment(self.fetch(segment), segment, None)
+        self.assertEqual([peer for peer, _, _ in self.cluster.log], ["d", "a", "b"])
+        self.assertEqual({mode for _, _, mode in self.cluster.log}, {"only-if-have"})
+        self.give("d")
+        self.assert_segment(self.fetch(1), 1, "d")
+
     def test_who_is_asked_by_a_peer_is_an_owner(self) -> None:
         with self.tools.duties.on(DIGEST, 0):
             self.assert_segment(self.fetch(), 0, None)
@@ -138,6 +149,16 @@ class Answers(SharingCase):
         self.assert_segment(self.fetch(0), 0, "d")
         self.assert_segment(self.fetch(1), 1, "d")
         self.assertEqual(self.cluster.log[1:], [("d", "blob", "only-if-have")])
+
+    def test_nor_is_one_whose_link_is_slow_though_it_gave(self) -> None:
+        self.size = len(DATA)
+        self.give("d")
+        self.cluster.ranks[f"{DIGEST}/0"] = ["d"]
+        self.assert_segment(self.fetch(0), 0, "d")
+        self.cluster.behind = frozenset({"d"})
+        self.give("a")
+        self.assert_segment(self.fetch(1), 1, "a")
+        self.assertEqual(self.cluster.log[1:], [("a", "blob", "may-fetch")])
 
     def test_a_referral_is_followed_also_to_a_stranger(self) -> None:
         self.cluster.peers["e"] = FakePeer("e", has={DIGEST: DATA})

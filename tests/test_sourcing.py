@@ -409,6 +409,12 @@ def test_holders_that_gave_are_guessed_at_first_and_the_longest_unused_of_them()
     assert holders.best(3) == ("c", "b")
 
 
+def test_holders_that_are_left_out_take_no_place() -> None:
+    holders = Holders()
+    holders.told(["a", "b", "c"])
+    assert holders.best(2, without={"a"}) == ("b", "c")
+
+
 def test_holders_take_turns() -> None:
     holders = Holders()
     for peer in "abab":

@@ -116,7 +116,7 @@ class Node:
             ranked[:RANKED],
             self.id,
             as_owner=lent,
-            holders=self._holders.best(_OFFERED),
+            holders=self._likely(lane, as_owner=lent or ranked[:1] == [self.id]),
             asked_stand_ins=lane in self._asked_stand_ins,
             started=self._events.now,
             budget=self._first if self._width == 1 else self._budget,
@@ -125,6 +125,16 @@ class Node:
         if deputy is not None:
             search.offer(deputy.peer, deputy.patience)
         return search
+
+    def _likely(self, lane: int, *, as_owner: bool) -> tuple[str, ...]:
+        """As nodecache.sharing.blob."""
+        if not as_owner:
+            return self._holders.best(_OFFERED, without=self._world.behind)
+        known = self._holders.best(_OFFERED)
+        if lane in self._asked_stand_ins:
+            return known
+        former = (peer for peer in self._world.former[lane] if peer != self.id)
+        return tuple(dict.fromkeys((*known, *former)))
 
     def introduces(self, lane: int, asker: Incoming) -> bool:
         """Whether it is a deputy, and the asker neither one nor somebody who acts as owner."""

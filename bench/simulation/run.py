@@ -55,6 +55,8 @@ def build(world: World) -> list[Node]:
         nodes.append(Node(world, index, link, zone))
     if setting.told:
         world.rank({node.id for node in nodes if node.link < setting.link})
+        for node in nodes:
+            node.giving.admission.behind = world.behind
     peers = {node.id: node for node in nodes}
     for node in nodes:
         node.peers = peers

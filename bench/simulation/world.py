@@ -12,6 +12,7 @@ from bench.simulation.events import Events, Link
 from nodecache.limits import MIB, SEGMENT, Limits, Timeouts
 from nodecache.membership import Address, Peer, View
 from nodecache.segments import lane_of, lanes, segment_count
+from nodecache.sourcing.candidates import RANKED
 
 DIGEST: Final = "sha256:" + "5e" * 32
 #: Of each ranking, so much is computed; no view lacks all of it.
@@ -92,3 +93,5 @@ class World:
         view = View(me, others, last)
         keys = [f"{DIGEST}/{lane}" for lane in range(self.lanes)]
         self.ranked = [tuple(peer.id for peer in view.rank(key, _DEPTH)) for key in keys]
+        self.former = [view.former(key, RANKED) for key in keys]
+        self.behind = frozenset(last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Final
 
 import attrs
@@ -88,7 +89,8 @@ class Admission:
     another at once.
 
     Set these as they change. ``slow``: this node lags behind; one transfer of a key at a time.
-    ``leaving``: it is stopping; everybody is referred.
+    ``leaving``: it is stopping; everybody is referred. ``behind``: peers whose link is slow;
+    nobody is referred to them.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -104,6 +106,7 @@ class Admission:
         self._places = float(min(_LEAST, self._most))
         self.slow = False
         self.leaving = False
+        self.behind: Collection[str] = ()
 
     def ask(
         self, key: str, asker: str, now: float, zone: str = "", *, urgent: bool = False
@@ -220,7 +223,7 @@ class Admission:
     def _may_refer(self, entry: _Key, asker: str) -> bool:
         """Whether there is somebody to be named, and naming was not tried before."""
         known = entry.receivers
-        return known.has_another(asker) and not known.was_referred(asker)
+        return known.has_another(asker, self.behind) and not known.was_referred(asker)
 
     def _has_place(self, entry: _Key, *, urgent: bool) -> bool:
         """What nobody got yet may go though the places are taken: else no tree grows."""
@@ -230,7 +233,7 @@ class Admission:
         everything = self._limits.peer_transfers
         if urgent:
             return len(self._started) < everything
-        first = not entry.running and not entry.receivers.has_another("")
+        first = not entry.running and not entry.receivers.has_another("", self.behind)
         places = min(int(self._places) * (2 if first else 1), everything)
         sending = len(self._started) - self._resting
         return sending < places and len(self._started) < min(2 * places, everything)
@@ -255,7 +258,7 @@ class Admission:
         return tuple(admitted)
 
     def _refer(self, entry: _Key, asker: str, zone: str) -> Referred:
-        peers = entry.receivers.name(asker, zone)
+        peers = entry.receivers.name(asker, zone, self.behind)
         if peers:
             entry.receivers.put(asker, zone, State.REFERRED)
         retry = min(max(self._duration, _SOONEST), _LATEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from heapq import nsmallest
 from typing import Final
 
@@ -63,17 +64,24 @@ class Receivers:
         known = self._all.get(asker)
         return known is not None and known.state is State.REFERRED
 
-    def has_another(self, asker: str) -> bool:
-        """Whether somebody else has it or is being sent it, so that there is a tree to grow."""
+    def has_another(self, asker: str, behind: Collection[str] = ()) -> bool:
+        """Whether somebody else has it or is being sent it, so that there is a tree to grow.
+
+        Nothing grows from those ``behind``, whose links are slow.
+        """
         return any(
-            one.state is not State.REFERRED and one.peer != asker for one in self._all.values()
+            one.state is not State.REFERRED and one.peer != asker and one.peer not in behind
+            for one in self._all.values()
         )
 
-    def name(self, asker: str, zone: str) -> tuple[str, ...]:
-        """Whom to name to ``asker``: its zone first, then the fewest children, then the surest."""
+    def name(self, asker: str, zone: str, behind: Collection[str] = ()) -> tuple[str, ...]:
+        """Whom to name to ``asker``: its zone first, then the fewest children, then the surest.
+
+        None of those ``behind``.
+        """
         best = nsmallest(
             NAMED,
-            (one for one in self._all.values() if one.peer != asker),
+            (each for each in self._all.values() if each.peer not in {asker, *behind}),
             key=lambda one: (bool(zone) and one.zone != zone, one.children, one.state, one.order),
         )
         if best:

@@ -81,6 +81,7 @@ class Node:
     release: str = ""
     leaving: bool = False
     busy: bool = False
+    behind: bool = False
     inbound: int = attrs.field(default=0, eq=False)
     places: dict[Address, Place] = attrs.field(factory=dict)
     _peer: Peer | None = attrs.field(default=None, eq=False)

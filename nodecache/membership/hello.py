@@ -22,7 +22,8 @@ class Hello:
     """``wire`` is the wire version, ``release`` that of the program.
 
     ``leaving``: it is stopping. ``busy``: it is slow now, and better asked
-    last. ``inbound`` are the bytes a second that its link was seen to carry, 0 before
+    last; ``behind``: since its link is slow beside those of its peers.
+    ``inbound`` are the bytes a second that its link was seen to carry, 0 before
     that is known. ``instance`` is another word each time that a node is started. Both
     sides of a ``hello`` send one.
     """
@@ -37,3 +38,4 @@ class Hello:
     busy: bool = False
     instance: str = ""
     inbound: int = 0
+    behind: bool = False

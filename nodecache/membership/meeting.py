@@ -45,7 +45,8 @@ class Meeting:
 
     def _introduce(self, node: Node, hello: Hello, now: float) -> None:
         node.wire, node.release, node.zone = hello.wire, hello.release, hello.zone
-        node.leaving, node.busy, node.inbound = hello.leaving, hello.busy, hello.inbound
+        node.leaving, node.busy = hello.leaving, hello.busy
+        node.inbound, node.behind = hello.inbound, hello.behind
         for address in hello.addresses:
             if address not in self._own and not self._answers_elsewhere(address, node.id):
                 self._directory.claim(address, node.id, now - TOLD, now)

@@ -95,19 +95,16 @@ class Membership:
     def view(self, now: float) -> View:
         """Who may be asked now; the same object until something changes."""
         now = self._pass(now)
-        seen_as = (self._outage.look(now), self.leaving or self._is_slow)
+        seen_as = (self._outage.look(now), self.leaving or self.busy or self.link.behind)
         if self._view is None or seen_as != self._seen_as:
             self._view, self._seen_as = self._seen(*seen_as), seen_as
         return self._view
 
-    @property
-    def _is_slow(self) -> bool:
-        return self.busy or self.link.behind
-
     def _seen(self, off: bool, last: bool) -> View:  # noqa: FBT001  # a pair that is compared
         live = [] if off else [node for node in self._nodes() if self._may_be_asked(node)]
         busy = {node.id for node in live if node.busy} | ({self._own.id} if last else set())
-        return View(self.me, (node.peer() for node in live), busy)
+        behind = {node.id for node in live if node.behind}
+        return View(self.me, (node.peer() for node in live), busy, behind)
 
     def _may_be_asked(self, node: Node) -> bool:
         return ranked(node) and self._breaker.aside(node.id) is None
@@ -148,7 +145,8 @@ class Membership:
         if self._told is None or not 0.0 <= now - self._told[0] < HELLO_LIFE:
             self._told = (now, known_of(self._nodes(), self._timeouts.peer_forget, now))
         me, known = self.me, self._told[1]
-        state = (self.leaving, self._is_slow, self.instance, self.link.best)
+        link = self.link
+        state = (self.leaving, self.busy or link.behind, self.instance, link.best, link.behind)
         return Hello(me.id, WIRE_VERSION, self._release, me.zone, me.addresses, known, *state)
 
     # What DNS says

@@ -33,13 +33,22 @@ class View:
 
     ``peers`` are the others, sorted by id. ``last`` are the ids of nodes that
     are slow or stopping, among them perhaps this one: they rank behind all others.
+    ``behind`` are those of the others whose link is slow: nobody is sent to them
+    who can do without.
     """
 
-    def __init__(self, me: Peer, peers: Iterable[Peer] = (), last: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        me: Peer,
+        peers: Iterable[Peer] = (),
+        last: Collection[str] = (),
+        behind: Collection[str] = (),
+    ) -> None:
         self.me = me
         self._by_id = {peer.id: peer for peer in peers if peer.id != me.id}
         self.peers = tuple(self._by_id[id_] for id_ in sorted(self._by_id))
         self.last = frozenset(last)
+        self.behind = frozenset(behind)
         ids = [me.id, *self._by_id]
         self._first = Roster(id_ for id_ in ids if id_ not in self.last)
         self._behind = Roster(id_ for id_ in ids if id_ in self.last)
@@ -58,6 +67,16 @@ class View:
                 self._rankings.popitem(last=False)
         return ranked
 
+    def former(self, key: str, most: int) -> tuple[str, ...]:
+        """Of the first ``most`` for ``key``, if none was last: the peers that are so now.
+
+        What they fetched while they ranked so is theirs alone, perhaps.
+        """
+        if not self.last:
+            return ()
+        everyone = Roster((*self._first.ids, *self._behind.ids))
+        return tuple(id_ for id_ in everyone.rank(key, most) if id_ in self.last - {self.me.id})
+
     def get(self, id: str, /) -> Peer | None:  # noqa: A002  # the peers' own word for it
         """The peer of that id, if it may be asked now; None for ``me``."""
         return self._by_id.get(id)
@@ -65,7 +84,11 @@ class View:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, View):
             return NotImplemented
-        return (self.me, self.peers, self.last) == (other.me, other.peers, other.last)
+        return self._value == other._value
 
     def __hash__(self) -> int:
-        return hash((self.me, self.peers, self.last))
+        return hash(self._value)
+
+    @property
+    def _value(self) -> tuple[object, ...]:
+        return (self.me, self.peers, self.last, self.behind)

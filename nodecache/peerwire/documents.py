@@ -78,6 +78,7 @@ def encode_hello(hello: Hello) -> bytes:
             "busy": hello.busy,
             "instance": hello.instance,
             "inbound": hello.inbound,
+            "behind": hello.behind,
         }
     )
 
@@ -96,6 +97,7 @@ def decode_hello(body: bytes) -> Hello:
         busy=_flag(value.get("busy")),
         instance=f.zone(value.get("instance", "")),
         inbound=_rate(value.get("inbound", 0)),
+        behind=_flag(value.get("behind", False)),
     )
 
 

@@ -140,7 +140,8 @@ class Neighbours:
         if isinstance(event, PeerFailed):
             self._discovery.poke()
         elif isinstance(event, PeersSeen):
-            self.peers.view()  # what greetings alone have changed is told of as well
+            # What greetings alone have changed is told of as well.
+            self.admission.behind = self.peers.view().behind
 
     # For the fills.
 

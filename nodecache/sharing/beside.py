@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from nodecache.failures import PeerFailure, PeerKind
@@ -27,14 +28,14 @@ class Beside:
     async def fetch(self, peer: str, quest: Quest) -> BlobBody | None:
         """From another than ``peer``; None when nobody has it, and a place, until the deadline."""
         out = self._findings.broken(quest.segment) | {peer}
-        known = self._findings.holders.best(_HOLDERS + len(out))
-        holders = [each for each in known if each not in out][:_HOLDERS]
+        slow = self._tools.cluster.view().behind
+        holders = self._findings.holders.best(_HOLDERS, without=out | slow)
         if not holders:
             return None
         body = await self._questions.follow(self._search(holders, out, quest), quest)
         return None if isinstance(body, UpstreamAbsent) else body
 
-    def _search(self, holders: list[str], out: frozenset[str], quest: Quest) -> Search:
+    def _search(self, holders: Sequence[str], out: frozenset[str], quest: Quest) -> Search:
         now = self._tools.clock.seconds()
         left = quest.deadline.remaining(now)
         search = self._questions.among(holders, seconds=left, longest=left)

@@ -237,7 +237,7 @@ class SharedBlob(BlobSource):
             ranked,
             self._me,
             as_owner=as_owner,
-            holders=self._findings.holders.best(_HOLDERS),
+            holders=self._holders(quest, as_owner=as_owner),
             asked_stand_ins=self._lane(quest) in self._findings.asked_lanes,
             started=now,
             budget=attrs.evolve(budget, seconds=seconds, longest=longest, questions=questions),
@@ -245,6 +245,16 @@ class SharedBlob(BlobSource):
         for peer in self._findings.broken(quest.segment):
             search.failed(peer, PeerFailure(peer, PeerKind.CUT, "it broke off before"), now)
         return search
+
+    def _holders(self, quest: Quest, *, as_owner: bool) -> tuple[str, ...]:
+        """Whoever is slow is asked by those alone who would go upstream else, once for a lane."""
+        view, holders = self._tools.cluster.view(), self._findings.holders
+        if not as_owner:
+            return holders.best(_HOLDERS, without=view.behind)
+        known = holders.best(_HOLDERS)
+        if self._lane(quest) in self._findings.asked_lanes:
+            return known
+        return tuple(dict.fromkeys((*known, *view.former(self._key(quest), RANKED))))
 
     async def _from_upstream(self, quest: Quest) -> BlobBody:
         """Raises UpstreamFailure."""

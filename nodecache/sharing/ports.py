@@ -26,8 +26,17 @@ class View(Protocol):
         """The others that may be asked now, in no order of preference."""
         ...
 
+    @property
+    def behind(self) -> frozenset[str]:
+        """Those of the others whose link is slow."""
+        ...
+
     def rank(self, key: str, most: int) -> tuple[Peer, ...]:
         """The first ``most`` for ``key``, ``me`` among them."""
+        ...
+
+    def former(self, key: str, most: int) -> tuple[str, ...]:
+        """Peers that would be among these if they were not slow."""
         ...
 
     def get(self, peer_id: str, /) -> Peer | None: ...

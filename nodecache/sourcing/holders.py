@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 #: So many are remembered for a blob.
@@ -41,9 +41,10 @@ class Holders:
     def failed(self, peer: str) -> None:
         self._known.pop(peer, None)
 
-    def best(self, most: int) -> tuple[str, ...]:
+    def best(self, most: int, without: Collection[str] = ()) -> tuple[str, ...]:
         """At most ``most`` of them; among equals those come first that were longest unused."""
-        return tuple(sorted(self._known, key=self._known.__getitem__)[:most])
+        known = (peer for peer in self._known if peer not in without)
+        return tuple(sorted(known, key=self._known.__getitem__)[:most])
 
     def _put(self, peer: str, score: int) -> None:
         """Behind all others of its score; of too many the worst goes, the oldest of these first."""
