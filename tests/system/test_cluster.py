@@ -114,6 +114,39 @@ def test_a_herd_behind_a_slow_hub_waits_for_the_one_copy(land: Cluster) -> None:
     fetched_once(herd(land, of, land.members), of)
 
 
+def seen(member: Member) -> dict[str, Any]:
+    """``/api/v1/peers`` there."""
+    document: dict[str, Any] = json.loads(member.admin("/api/v1/peers").body)
+    return document
+
+
+def is_behind(slow: Member, fast: list[Member]) -> bool:
+    """It says so, and all the others have heard of it."""
+    busy = [{peer["id"] for peer in seen(one)["peers"] if peer["busy"]} for one in fast]
+    return bool(seen(slow)["behind"]) and all(slow.id in ids for ids in busy)
+
+
+def test_a_node_on_a_slow_link_is_found_out_and_asked_for_nothing(land: Cluster) -> None:
+    """All others would have what it owns at the pace of its link."""
+    slow, *fast = land.members
+    for one in fast:
+        one.station.shape(100 * MBIT)
+    slow.station.shape(20 * MBIT)
+    slow.restart()  # it may have seen its link carry more
+    try:
+        land.met()
+        herd(land, land.image(40), land.members)
+        until(partial(is_behind, slow, fast), "greetings told who is slow")
+        assert [event["behind"] for event in slow.events("link_behind")] == [True]
+        of, sent = land.image(24), slow.metric("nodecache_peer_bytes_total", direction="out")
+        bill = herd(land, of, land.members)
+        fetched_once(bill, of)
+        assert not bill.clients.intersection(slow.station.addresses), "it fetched for the others"
+        assert slow.metric("nodecache_peer_bytes_total", direction="out") == sent
+    finally:
+        slow.restart()
+
+
 def test_what_one_node_holds_is_found_by_all_while_the_hub_is_down(land: Cluster) -> None:
     of = land.image(20)
     holder, *others = land.members

@@ -120,6 +120,7 @@ class Cluster:
         self.upstream.station.shape(self.plan.hub_link)
         for member in self.members:
             member.heal()
+            member.station.shape(self.plan.link)
             member.secrets(SECRET)
         self.names.start()
         self.up()
