@@ -22,7 +22,7 @@ from bench.parts.load import NotWhole, content_length, pull
 from bench.parts.named_timers import name_of
 from bench.parts.nginx import Nginx
 from bench.parts.origin import Origin, Shelf, origin
-from bench.parts.peers import Cache, nodecache, registry
+from bench.parts.peers import Cache, bare, nodecache, registry
 from bench.parts.pinger import pinging
 from bench.rows.connections import Burst
 from bench.rows.idle import named
@@ -273,6 +273,34 @@ def test_where_each_cache_keeps_a_blob(tmp_path: pathlib.Path) -> None:
     kept = tmp_path / "b/storage/docker/registry/v2/blobs/sha256/ab/abcd/data"
     assert theirs.file_of("sha256:abcd") == kept
     assert Cache("none", ours.part).file_of("sha256:abcd") is None
+
+
+def test_the_bare_program_passes_a_blob_on_and_keeps_it(tmp_path: pathlib.Path) -> None:
+    with server(lambda _: whole()) as upstream:
+        one = bare(tmp_path, upstream)
+        one.start()
+        try:
+            (got,) = pull([f"{one.url}/v2/a/blobs/{NAME}"], checked=True)
+            assert got.size == len(BODY)
+            kept = one.file_of(NAME)
+            assert kept is not None
+            one.child.ready(kept.exists)
+            assert kept.read_bytes() == BODY
+        finally:
+            one.stop()
+
+
+def test_the_bare_program_holds_the_end_of_wrong_bytes_back(tmp_path: pathlib.Path) -> None:
+    wrong = f"sha256:{'0' * 64}"
+    with server(lambda _: whole()) as upstream:
+        one = bare(tmp_path, upstream)
+        one.start()
+        try:
+            with pytest.raises((NotWhole, OSError)):
+                pull([f"{one.url}/v2/a/blobs/{wrong}"])
+        finally:
+            one.stop()
+    assert not (tmp_path / wrong.partition(":")[2]).exists()
 
 
 def test_on_loopback_nothing_is_between(tmp_path: pathlib.Path) -> None:

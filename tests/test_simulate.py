@@ -45,7 +45,9 @@ def test_few_questions_are_asked_for_a_segment(scene: str) -> None:
     assert herd(scene).requests <= 5.0
 
 
-@pytest.mark.parametrize(("scene", "most"), [("calm", 1.1), ("slow", 1.1), ("mixed", 1.3), ("told", 1.3)])
+@pytest.mark.parametrize(
+    ("scene", "most"), [("calm", 1.1), ("slow", 1.1), ("mixed", 1.3), ("told", 1.3)]
+)
 def test_about_one_copy_crosses_the_upstream_link(scene: str, most: float) -> None:
     """Each owner that dies takes some segments with it: in a small cluster that shows."""
     assert 1.0 <= herd(scene).copies <= most

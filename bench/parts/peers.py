@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -141,3 +142,28 @@ class Drayage:
 
 def drayage(folder: pathlib.Path, upstream: str) -> Cache:
     return Cache("drayage", Drayage(folder, upstream))
+
+
+@attrs.define
+class Bare:
+    """As little as can be done (bench/parts/bare.py): what is possible at all on this machine."""
+
+    folder: pathlib.Path
+    upstream: str
+    port: int = attrs.Factory(free_port)
+    child: Child | None = None
+
+    def start(self) -> None:
+        asked = urlsplit(self.upstream)
+        words = [str(self.port), str(self.folder), str(asked.port), str(asked.hostname)]
+        argv = [sys.executable, "-m", "bench.parts.bare", *words]
+        self.child = Child("bare", argv, self.folder, cwd=pathlib.Path(__file__).parents[2])
+        self.child.ready(lambda: listens("127.0.0.1", self.port))
+
+    def stop(self) -> None:
+        if self.child is not None:
+            self.child.stop()
+
+
+def bare(folder: pathlib.Path, upstream: str) -> Cache:
+    return Cache("bare", Bare(folder, upstream), lambda name: folder / name)

@@ -10,7 +10,7 @@ from bench.core.samples import Figures, interleaved
 from bench.parts.clocks import forget_peak, peak_memory, settled, used_by
 from bench.parts.load import pull
 from bench.parts.origin import Origin
-from bench.parts.peers import Maker, caching_nginx, drayage, nodecache, registry
+from bench.parts.peers import Maker, bare, caching_nginx, drayage, nodecache, registry
 from bench.parts.world import GIB, MIB, World, blob_url, layer
 from bench.rows.row import Row, mine
 from tests.system.parts.images import Image
@@ -18,7 +18,7 @@ from tests.system.parts.images import Image
 SPEED, IDLE, COST = "MB/s, as the client sees it", "until stored and idle, s", "CPU s, until idle"
 SENT, FIRST = "upstream bytes / blob", "first byte, ms"
 #: How often each fetches the blob from upstream: one that only tees, and one that fetches again.
-COPIES = {"nodecache": 1.0, "proxy_cache": 1.0, "registry": 2.0, "drayage": 1.0}
+COPIES = {"nodecache": 1.0, "bare": 1.0, "proxy_cache": 1.0, "registry": 2.0, "drayage": 1.0}
 
 
 def sample(world: World, make: Maker, upstream: Origin, of: Image) -> dict[str, float]:
@@ -48,7 +48,7 @@ def sample(world: World, make: Maker, upstream: Origin, of: Image) -> dict[str, 
 def measure(world: World) -> Figures:
     of = world.image(world.pick(1024, 32))
     with world.upstream() as upstream:
-        makers = world.here((nodecache, registry, caching_nginx, drayage), upstream.url)
+        makers = world.here((nodecache, registry, caching_nginx, bare, drayage), upstream.url)
         samples = {make.__name__: partial(sample, world, make, upstream, of) for make in makers}
         slow = {name: samples.pop(name) for name in ("drayage",) if name in samples}
         return interleaved(world.pick(4, 1), samples) | interleaved(1, slow)
