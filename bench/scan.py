@@ -27,7 +27,11 @@ from nodecache.store import Store
 
 
 def make(folder: str, count: int) -> None:
-    """``count`` sparse blobs of odd sizes, and the folders of a store around them."""
+    """``count`` sparse blobs of odd sizes, and the folders of a store around them.
+
+    The folders are a minute old, as at most restarts: a start looks again at those that were
+    changed in the last two seconds.
+    """
     shards = os.path.join(folder, "v1", "blobs", "sha256")
     for shard in range(256):
         os.makedirs(os.path.join(shards, f"{shard:02x}"))
@@ -35,6 +39,9 @@ def make(folder: str, count: int) -> None:
         fd = os.open(os.path.join(shards, name[:2], name), os.O_WRONLY | os.O_CREAT)
         os.ftruncate(fd, size)
         os.close(fd)
+    old = time.time() - 60
+    for entry in os.scandir(shards):
+        os.utime(entry, (old, old))
 
 
 def names(count: int) -> Iterator[tuple[str, int]]:

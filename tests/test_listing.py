@@ -107,7 +107,9 @@ def crew_of(folder: str, script: str | None = None) -> Crew:
             command = [*command[:3], "-c", HEAD + script, *command[3:]]
         return launched(command, *ends)
 
-    return Crew(Layout(folder).blobs, SHARDS, 2, launch)
+    some = Crew(Layout(folder).blobs, SHARDS, 2, launch)
+    some.complete()
+    return some
 
 
 def wait_for(some: Crew) -> None:
@@ -301,6 +303,7 @@ def test_a_broken_process_is_not_lost_on_a_good_one(folder: str) -> None:
         return launched(command, *ends)
 
     with Crew(Layout(folder).blobs, SHARDS, 2, launch) as listing:
+        listing.complete()
         brought = []
         while (found := listing.next()) is not None:
             brought.append(found.shard)
@@ -316,11 +319,16 @@ def test_nothing_is_lost_where_no_process_can_be_started(folder: str, fails_at: 
     def launch(command: Sequence[str], *ends: int) -> subprocess.Popen[bytes]:
         if next(number) == fails_at:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        return launched(command, *ends)
+        process = launched(command, *ends)
+        process.send_signal(signal.SIGSTOP)  # it is not done when the other one is wanted
+        return process
 
     before = os.listdir("/proc/self/fd")
     with Crew(Layout(folder).blobs, SHARDS, 2, launch) as listing:
+        listing.complete()
         assert len(listing.pids) == fails_at
+        for pid in listing.pids:
+            os.kill(pid, signal.SIGCONT)
         found, events = opened(folder, listing)
     assert (set(found), len(found)) == (expected(folder), 600)
     assert "could be started" in reasons(events)[0]
@@ -401,7 +409,7 @@ def test_many_blobs_are_listed_by_processes_without_being_told(
 
 
 @pytest.mark.parametrize(("processors", "processes"), [(1, 0), (2, 2), (3, 3), (64, 4)])
-def test_there_is_a_process_for_each_processor_and_none_for_a_single_one(
+def test_there_is_a_process_for_each_processor_but_the_callers_until_it_waits(
     folder: str, monkeypatch: pytest.MonkeyPatch, processors: int, processes: int
 ) -> None:
     monkeypatch.setattr(crew, "MANY", 100)
@@ -410,7 +418,21 @@ def test_there_is_a_process_for_each_processor_and_none_for_a_single_one(
     assert (listing is None) is (processes == 0)
     if listing is not None:
         with listing:
+            assert len(listing.pids) == processes - 1
+            for pid in listing.pids:
+                os.kill(pid, signal.SIGSTOP)
+            listing.complete()
+            listing.complete()
             assert len(listing.pids) == processes
+
+
+def test_where_all_is_listed_no_other_process_is_started(folder: str) -> None:
+    with Crew(Layout(folder).blobs, SHARDS, 2, launched) as listing:
+        wait_for(listing)
+        listing.complete()
+        assert len(listing.pids) == 1
+        found, events = opened(folder, listing)
+    assert (set(found), len(found), reasons(events)) == (expected(folder), 600, [])
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "a\0b", "/etc/hostname"])

@@ -56,36 +56,58 @@ class Crew:
 
     ``begun`` is when, in ns since the epoch. ``troubles`` says in words what went wrong, once
     ``next`` has returned None; what is missing then is for the caller to list.
+
+    Of ``count`` processes the last begins when it is to be ``complete``: until then its
+    processor is the caller's, who loads its modules.
     """
 
     def __init__(self, blobs: str, shards: Sequence[str], count: int, launch: Launch) -> None:
         self.begun = time.time_ns()
         self.troubles: list[str] = []
         self._waited = {int(shard, 16) for shard in shards}
+        self._blobs, self._launch = blobs, launch
         self._listers: list[_Lister] = []
         self._heads, output = os.pipe()
         tasks, more = os.pipe()
+        self._lent: tuple[int, int] | None = (tasks, output)
+        # Less than any pipe holds.
+        os.write(more, bytes.fromhex("".join(shards)))
+        os.close(more)
+        for _ in range(count - 1):
+            self._start()
+
+    def _start(self) -> None:
+        """Another process, if none has failed."""
+        if self.troubles:
+            return
         try:
-            # Less than any pipe holds.
-            os.write(more, bytes.fromhex("".join(shards)))
-            os.close(more)
-            for number in range(count):
-                self._start(blobs, number, tasks, output, launch)
+            columns = os.memfd_create("listed", os.MFD_CLOEXEC)
+            self._listers.append(_Lister(self._launched(columns), columns))
         except (OSError, AttributeError, subprocess.SubprocessError) as error:
             self.troubles.append(f"no process could be started to list blobs: {error}")
-        finally:
-            os.close(tasks)
-            os.close(output)
 
-    def _start(self, blobs: str, number: int, tasks: int, output: int, launch: Launch) -> None:
-        columns = os.memfd_create("listed", os.MFD_CLOEXEC)
-        command = [sys.executable, "-I", "-S", lister.__file__, blobs, str(number), str(columns)]
+    def _launched(self, columns: int) -> subprocess.Popen[bytes]:
+        assert self._lent is not None
+        number = str(len(self._listers))
+        command = [sys.executable, "-I", "-S", lister.__file__, self._blobs, number, str(columns)]
         try:
-            process = launch(command, tasks, output, columns)
+            return self._launch(command, *self._lent, columns)
         except BaseException:
             os.close(columns)
             raise
-        self._listers.append(_Lister(process, columns))
+
+    def complete(self) -> None:
+        """The caller has a processor to spare: one more, if the others are not done. Idempotent."""
+        if self._lent is not None:
+            if any(each.process.poll() != 0 for each in self._listers):
+                self._start()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """No more processes are to be started: what they read and write is theirs alone."""
+        lent, self._lent = self._lent, None
+        for each in lent or ():
+            os.close(each)
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +121,10 @@ class Crew:
         return [each.process.pid for each in self._listers]
 
     def next(self) -> Listed | None:
-        """Blocks until another shard is listed. None: there is none, or the rest is lost."""
+        """Blocks until another shard is listed. None: there is none, or the rest is lost.
+
+        Once it is ``complete``: as long as another may come, nobody knows that there is no more.
+        """
         if not self._listers:
             return None
         try:
@@ -150,6 +175,7 @@ class Crew:
             os.close(each.columns)
         for each in listers:
             each.process.wait()
+        self._let_go()
         heads, self._heads = self._heads, -1
         if heads >= 0:
             os.close(heads)

@@ -35,6 +35,7 @@ async def by_processes(
     done: set[str] = set()
     if crew is not None:
         with crew:
+            crew.complete()
             done = await run(partial(_taken_over, ground, crew, blobs, now))
         hindered.extend(crew.troubles)
     return frozenset(done)
