@@ -81,7 +81,7 @@ class Receivers:
         """
         best = nsmallest(
             NAMED,
-            (each for each in self._all.values() if each.peer not in {asker, *behind}),
+            (one for one in self._all.values() if one.peer != asker and one.peer not in behind),
             key=lambda one: (bool(zone) and one.zone != zone, one.children, one.state, one.order),
         )
         if best:

@@ -52,6 +52,7 @@ class View:
         ids = [me.id, *self._by_id]
         self._first = Roster(id_ for id_ in ids if id_ not in self.last)
         self._behind = Roster(id_ for id_ in ids if id_ in self.last)
+        self._everyone: Roster | None = None
         self._rankings: OrderedDict[tuple[str, int], tuple[Peer, ...]] = OrderedDict()
 
     def rank(self, key: str, most: int) -> tuple[Peer, ...]:
@@ -74,8 +75,10 @@ class View:
         """
         if not self.last:
             return ()
-        everyone = Roster((*self._first.ids, *self._behind.ids))
-        return tuple(id_ for id_ in everyone.rank(key, most) if id_ in self.last - {self.me.id})
+        if self._everyone is None:
+            self._everyone = Roster((*self._first.ids, *self._behind.ids))
+        ranked = self._everyone.rank(key, most)
+        return tuple(id_ for id_ in ranked if id_ in self.last and id_ != self.me.id)
 
     def get(self, id: str, /) -> Peer | None:  # noqa: A002  # the peers' own word for it
         """The peer of that id, if it may be asked now; None for ``me``."""
