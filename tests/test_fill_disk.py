@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 
 from nodecache.byteranges import Span
+from nodecache.events import Coalesced
 from nodecache.failures import NoRoom, StoreFailure, UpstreamFailure, UpstreamKind
 from nodecache.fill import narrow
 from nodecache.limits import KIB
@@ -161,6 +162,7 @@ class Broken(FlightCase):
         body, digest, _ = self.two_while_one_meets(errno.EROFS)
         cause = self.failureResultOf(self.starting(digest), StoreFailure)
         self.assertIn("a moment ago", str(cause.value))
+        self.assertFalse([event for event in self.events if isinstance(event, Coalesced)])
         # It still may go well: the disk is asked again in a while.
         self.disk.mend()
         self.clock.pump([1.0] * 30)

@@ -98,8 +98,8 @@ class Fills:
         flight = await self._joinable(digest)
         if flight is not None:
             flight.add_repository(repository)
-            self._tools.observe(Coalesced(kind="blob"))
             await self._fills[digest].join(size_hint)
+            self._tools.observe(Coalesced(kind="blob"))
         else:
             self._refuse_wrong(digest)
             flight = self._begin(repository, digest, size_hint)
