@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from bench import slow_node
 from bench.__main__ import chosen, measured, run, version, write
 from bench.core.bars import Bar
 from bench.core.charts import PLOTS
@@ -19,6 +20,7 @@ from bench.parts.world import World
 from bench.rows import ROWS
 from bench.rows.row import Row, mine
 from bench.rows.start import dearest, unused
+from tests.system.cluster.pulls import Pulled
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -123,3 +125,15 @@ def test_an_unknown_row_is_named() -> None:
     done = bench("--rows", "nothing")
     assert done.returncode == 1
     assert "There is no row nothing" in done.stderr
+
+
+def pulled_within(began: float, seconds: float) -> Pulled:
+    return Pulled("", "", began, began + seconds, (), ())
+
+
+def test_a_pull_beside_a_slow_node_is_a_line_of_its_table() -> None:
+    """Seconds from when the first one began, of the slow node first."""
+    pulled = [pulled_within(10.0, 20.0), pulled_within(11.0, 5.0), pulled_within(10.0, 8.0)]
+    assert slow_node.line(2, pulled, 1.016, known=True) == "| 2 | yes | 20.0 | 7.0 | 8.0 | 1.02 |"
+    assert slow_node.line(1, pulled, 1.0, known=False).split(" | ")[1] == "no"
+    assert slow_node.HEAD.count("|") == slow_node.line(1, pulled, 1.0, known=True).count("|")
