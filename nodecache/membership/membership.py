@@ -282,6 +282,7 @@ class Membership:
     def _pass(self, now: float) -> float:
         """Time has come to ``now``, and never goes back; what is too old goes."""
         self._now = max(self._now, now)
+        self._outage.look(self._now)
         if self._directory.oldest <= self._now - self._timeouts.peer_forget:
             self._expire()
         return self._now

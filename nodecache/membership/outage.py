@@ -43,7 +43,7 @@ class Outage:
         self._row: dict[str, float] = {}
         self._greetings: deque[bool] = deque(maxlen=_LAST)
         self._pause = 0.0
-        self._ended = float("-inf")
+        self._ended = self._greeted = float("-inf")
         self.since: float | None = None
         self.until = float("-inf")
 
@@ -83,13 +83,14 @@ class Outage:
             self._row.clear()
         if self.off:
             self._greetings.append(answered)
+            self._greeted = now
             self.look(now)
 
     def look(self, now: float) -> bool:
         """Whether it is off now; True to False happens here."""
         good = sum(self._greetings)
         if self.off and now >= self.until and good and good * ONE_IN >= len(self._greetings):
-            self._end(now)
+            self._end(max(self.until, self._greeted))  # whenever it is that somebody looks
         return self.off
 
     def forgive(self, since: float) -> None:
