@@ -115,13 +115,22 @@ def caching_nginx(folder: pathlib.Path, upstream: str) -> Cache:
 
 
 @attrs.define
-class Drayage:
-    """A pull-through cache in Rust; on the path, or beside the interpreter."""
+class _Program:
+    """Runs until it is told to stop; its start says what it is."""
 
     folder: pathlib.Path
     upstream: str
     port: int = attrs.Factory(free_port)
     child: Child | None = None
+
+    def stop(self) -> None:
+        if self.child is not None:
+            self.child.stop()
+
+
+@attrs.define
+class Drayage(_Program):
+    """A pull-through cache in Rust; on the path, or beside the interpreter."""
 
     def start(self) -> None:
         beside = os.path.dirname(sys.executable)
@@ -135,23 +144,14 @@ class Drayage:
         self.child = Child("drayage", [program, "serve", "-c", str(config)], self.folder)
         self.child.ready(lambda: listens("127.0.0.1", self.port))
 
-    def stop(self) -> None:
-        if self.child is not None:
-            self.child.stop()
-
 
 def drayage(folder: pathlib.Path, upstream: str) -> Cache:
     return Cache("drayage", Drayage(folder, upstream))
 
 
 @attrs.define
-class Bare:
+class Bare(_Program):
     """As little as can be done (bench/parts/bare.py): what is possible at all on this machine."""
-
-    folder: pathlib.Path
-    upstream: str
-    port: int = attrs.Factory(free_port)
-    child: Child | None = None
 
     def start(self) -> None:
         asked = urlsplit(self.upstream)
@@ -159,10 +159,6 @@ class Bare:
         argv = [sys.executable, "-m", "bench.parts.bare", *words]
         self.child = Child("bare", argv, self.folder, cwd=pathlib.Path(__file__).parents[2])
         self.child.ready(lambda: listens("127.0.0.1", self.port))
-
-    def stop(self) -> None:
-        if self.child is not None:
-            self.child.stop()
 
 
 def bare(folder: pathlib.Path, upstream: str) -> Cache:
