@@ -432,6 +432,19 @@ def test_no_more_than_32_holders_are_remembered_and_the_best_of_them() -> None:
     assert holders.best(1) == ("good",)
 
 
+def test_a_search_is_offered_nobody_on_a_slow_link() -> None:
+    holders = Holders()
+    holders.told("abcdef")
+    assert holders.offered(behind={"b", "d"}) == ("a", "c", "e", "f")
+
+
+def test_an_owner_is_offered_everybody_and_once_those_that_owned_the_lane_before() -> None:
+    holders = Holders()
+    holders.told("abcdef")
+    assert holders.offered_owner(lambda: "bxy") == ("a", "b", "c", "d", "x", "y")
+    assert holders.offered_owner(None) == ("a", "b", "c", "d")
+
+
 names = st.sampled_from([*RANKS, "me", *"abcdefghij"])
 retries = st.floats(0, 2)
 refusals = st.one_of(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from functools import partial
 from itertools import islice
 
 import attrs
@@ -32,8 +34,6 @@ from nodecache.sourcing import (
 #: As a fill searches once the blob's size is known: seconds, and questions.
 _LONGEST = 300.0
 _QUESTIONS = 1024
-#: So many likely holders are offered to a search.
-_OFFERED = 4
 _SILENT = frozenset({PeerKind.TIMEOUT, PeerKind.REFUSED})
 
 
@@ -116,7 +116,7 @@ class Node:
             ranked[:RANKED],
             self.id,
             as_owner=lent,
-            holders=self._likely(lane, as_owner=lent or ranked[:1] == [self.id]),
+            holders=self._offered(lane, as_owner=lent or ranked[:1] == [self.id]),
             asked_stand_ins=lane in self._asked_stand_ins,
             started=self._events.now,
             budget=self._first if self._width == 1 else self._budget,
@@ -126,15 +126,15 @@ class Node:
             search.offer(deputy.peer, deputy.patience)
         return search
 
-    def _likely(self, lane: int, *, as_owner: bool) -> tuple[str, ...]:
-        """As nodecache.sharing.blob."""
+    def _offered(self, lane: int, *, as_owner: bool) -> tuple[str, ...]:
         if not as_owner:
-            return self._holders.best(_OFFERED, without=self._world.behind)
-        known = self._holders.best(_OFFERED)
+            return self._holders.offered(self._world.behind)
         if lane in self._asked_stand_ins:
-            return known
-        former = (peer for peer in self._world.former[lane] if peer != self.id)
-        return tuple(dict.fromkeys((*known, *former)))
+            return self._holders.offered_owner(None)
+        return self._holders.offered_owner(partial(self._former, lane))
+
+    def _former(self, lane: int) -> Iterable[str]:
+        return (peer for peer in self._world.former[lane] if peer != self.id)
 
     def introduces(self, lane: int, asker: Incoming) -> bool:
         """Whether it is a deputy, and the asker neither one nor somebody who acts as owner."""

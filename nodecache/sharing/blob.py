@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 import attrs
@@ -33,8 +34,6 @@ from nodecache.sourcing.candidates import RANKED
 _LONGEST: Final = 300.0
 #: Questions that may be asked for one, then.
 _QUESTIONS: Final = 1024
-#: So many known holders go into a search.
-_HOLDERS: Final = 4
 
 Found = BlobBody | UpstreamAbsent | None
 
@@ -247,14 +246,12 @@ class SharedBlob(BlobSource):
         return search
 
     def _holders(self, quest: Quest, *, as_owner: bool) -> tuple[str, ...]:
-        """Whoever is slow is asked by those alone who would go upstream else, once for a lane."""
         view, holders = self._tools.cluster.view(), self._findings.holders
         if not as_owner:
-            return holders.best(_HOLDERS, without=view.behind)
-        known = holders.best(_HOLDERS)
+            return holders.offered(view.behind)
         if self._lane(quest) in self._findings.asked_lanes:
-            return known
-        return tuple(dict.fromkeys((*known, *view.former(self._key(quest), RANKED))))
+            return holders.offered_owner(None)
+        return holders.offered_owner(partial(view.former, self._key(quest), RANKED))
 
     async def _from_upstream(self, quest: Quest) -> BlobBody:
         """Raises UpstreamFailure."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 #: So many are remembered for a blob.
 _MOST: Final = 32
+#: So many of them a search is offered at first.
+OFFERED: Final = 4
 
 
 class Holders:
@@ -45,6 +47,18 @@ class Holders:
         """At most ``most`` of them; among equals those come first that were longest unused."""
         known = (peer for peer in self._known if peer not in without)
         return tuple(sorted(known, key=self._known.__getitem__)[:most])
+
+    def offered(self, behind: Collection[str]) -> tuple[str, ...]:
+        """Whom a search asks first that has an owner to ask: none of those on a slow link."""
+        return self.best(OFFERED, without=behind)
+
+    def offered_owner(self, former: Callable[[], Iterable[str]] | None) -> tuple[str, ...]:
+        """Whom an owner asks first, who would go upstream else: also whoever is slow.
+
+        ``former`` gives those that owned the lane before; None if they were asked already.
+        """
+        known = self.best(OFFERED)
+        return known if former is None else tuple(dict.fromkeys((*known, *former())))
 
     def _put(self, peer: str, score: int) -> None:
         """Behind all others of its score; of too many the worst goes, the oldest of these first."""
