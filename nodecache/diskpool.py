@@ -60,6 +60,8 @@ class ThreadDiskPool(DiskPool):
         self._running = 0
         self._open = False
         self._idle: list[Deferred[None]] = []
+        self._results: deque[tuple[Deferred[Any], object]] = deque()
+        self._told = False
 
     def start(self) -> None:
         self._open = True
@@ -132,13 +134,21 @@ class ThreadDiskPool(DiskPool):
             result = job()
         except BaseException:  # whoever waits for the job is told
             result = Reason()
-        self._reactor.callFromThread(self._deliver, done, result)
+        self._results.append((done, result))
+        # Before a look at what it has told already: who delivers does it the other way round.
+        if not self._told:
+            self._told = True
+            self._reactor.callFromThread(self._deliver)
         return None if turn is None else turn.ended()
 
-    def _deliver(self, done: Deferred[Any], result: object) -> None:
-        self._running -= 1
-        # Of a Deferred that was cancelled, this is dropped.
-        done.callback(result)
+    def _deliver(self) -> None:
+        """All that there is: to wake the reactor costs a hand-over of the interpreter's lock."""
+        self._told = False
+        while self._results:
+            done, result = self._results.popleft()
+            self._running -= 1
+            # Of a Deferred that was cancelled, this is dropped.
+            done.callback(result)
         if not self._running:
             idle, self._idle = self._idle, []
             for each in idle:

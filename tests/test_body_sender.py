@@ -20,6 +20,7 @@ from nodecache.body.sender import AGAIN, SLOW
 from nodecache.body.turn import PIECE, TURN
 from nodecache.events import DiskFailed, Event, Unexpected
 from nodecache.failures import StoreFailure, UpstreamFailure, UpstreamKind
+from nodecache.limits import MIB
 from tests.fakes_disk import HeldPool, InlinePool
 from tests.fakes_registry import FakeBlob, FakeReadable, some_bytes
 
@@ -249,7 +250,8 @@ class GearTests(SenderCase):
         self.assert_over(Outcome.COMPLETE)
         self.assertEqual(self.tools.turn.share, TURN)
 
-    def test_the_flight_is_told_once_a_mebibyte_and_before_a_wait(self) -> None:
+    @mock.patch("nodecache.body.sender.TOLD", MIB)
+    def test_the_flight_is_told_now_and_then_and_before_a_wait(self) -> None:
         blob = self.blob(DATA[:1_900_000], total=len(DATA), tail=10)
         self.start(blob)
         with mock.patch(

@@ -55,6 +55,34 @@ class ThreadDiskPoolTests(TestCase):
             await each
         self.assertEqual(most[0], 2)
 
+    async def test_results_that_come_while_the_reactor_is_busy_do_not_each_wake_it(self) -> None:
+        told: list[Callable[[], None]] = []
+
+        class Counting:
+            """A reactor that hears of things when the test says so."""
+
+            def callFromThread(self, call: Callable[[], None]) -> None:
+                told.append(call)
+
+        pool = ThreadDiskPool(Counting(), 2, "busy")  # type: ignore[arg-type]  # all that it calls
+        pool.start()
+        for _round in range(2):
+            done: list[int] = []
+            ended = threading.Semaphore(0)
+            for number in range(5):
+                pool.run(functools.partial(int, number)).addCallback(done.append)
+                pool.run(ended.release)
+            for _ in range(5):
+                self.assertTrue(ended.acquire(timeout=10))
+            while len(pool._results) < 10 or not told:
+                """The last has ended, and is about to be told."""
+            self.assertLessEqual(len(told), 2)  # both threads may look at the same time
+            delivers, told[:] = list(told), []
+            for deliver in delivers:
+                deliver()
+            self.assertEqual(sorted(done), [0, 1, 2, 3, 4])
+        await pool.stop()
+
     async def test_a_cancelled_job_runs_on_and_its_result_is_dropped(self) -> None:
         gate, done = threading.Event(), threading.Event()
 

@@ -43,7 +43,7 @@ from nodecache.seams import Readable
 #: Seconds. A sendfile call that took longer waited for the disk: the next ones are short.
 SLOW = 0.002
 #: Bytes that are sent before the flight is told again what will not be wanted any more.
-TOLD = 1 * MIB
+TOLD = 4 * MIB
 #: Seconds. How soon a waiting sender looks again without having been called.
 AGAIN = 0.05
 
