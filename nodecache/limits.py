@@ -166,12 +166,14 @@ class Limits:
     client_connections: int = 4096
     # Of these, from one address, so that one pod that opens them without end is not alone here.
     client_connections_per_address: int = 2048
-    # Bytes that wait for the disk before the sources of a fill are paused; resumed under a quarter.
-    disk_queue: int = 4 * MIB
-    # One disk job writes and hashes at most this much (cache locality, measured).
-    job_bytes: int = 1 * MIB
+    # Bytes that wait for disk and digest before a fill's sources pause; resumed under a quarter.
+    disk_queue: int = 12 * MIB
+    # The same of all fills together, shared evenly.
+    disk_queue_node: int = 32 * MIB
+    # One disk job writes at most this much (measured: 1 MiB is slower, 8 MiB cost twice as much).
+    job_bytes: int = 2 * MIB
     # A disk job is begun at once when this much waits, else after ``flush``.
-    job_wanted: int = 512 * KIB
+    job_wanted: int = 2 * MIB
     # The first job of a fill: readers see bytes sooner (measured: first byte 15 to 7 ms).
     job_first: int = 64 * KIB
     # Bytes that one job reads again to hash what came out of order.

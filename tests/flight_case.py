@@ -27,11 +27,12 @@ SEGMENT = 8 * M
 
 
 def small_limits(**others: int) -> Limits:
-    """The real limits at an eighth, but for ``others``."""
+    """The real limits at an eighth, but for ``others``; a segment is more than may wait."""
     real = Limits()
-    bytes_ = ("disk_queue", "job_bytes", "job_wanted", "job_first", "job_reread", "ramp_bytes")
-    names = (*bytes_, "reserve_step", "narrow_window", "tail")
-    return attrs.evolve(real, **({name: getattr(real, name) // 8 for name in names} | others))
+    names = ("job_first", "job_reread", "ramp_bytes", "reserve_step", "narrow_window", "tail")
+    eighth = {name: getattr(real, name) // 8 for name in names}
+    waiting = {"disk_queue": SEGMENT // 2, "job_bytes": M, "job_wanted": M // 2}
+    return attrs.evolve(real, **(eighth | waiting | others))
 
 
 ALPINE = Repository("docker.io", "library/alpine")

@@ -458,9 +458,10 @@ def test_a_zero_that_would_disarm_a_promise_is_refused(toml: str) -> None:
 @pytest.mark.parametrize(
     ("toml", "blamed"),
     [
-        ("[limits]\njob_wanted = '2MiB'", "limits.job_wanted"),
+        ("[limits]\njob_wanted = '3MiB'", "limits.job_wanted"),
         ("[limits]\njob_bytes = '100KiB'", "limits.job_bytes"),
         ("[limits]\ndisk_queue = '100KiB'", "limits.disk_queue"),
+        ("[limits]\ndisk_queue_node = '3MiB'", "limits.disk_queue_node"),
         ("[timeouts]\nprobe_last = '500ms'", "timeouts.probe_last"),
     ],
 )
@@ -471,7 +472,8 @@ def test_limits_that_contradict_each_other_are_refused(toml: str, blamed: str) -
 
 
 def test_limits_may_be_equal_to_their_bounds() -> None:
-    toml = "[limits]\njob_wanted = '1MiB'\n[timeouts]\nprobe_first = 3\nprobe_last = 3"
+    limits = "[limits]\njob_wanted = '4MiB'\njob_bytes = '4MiB'"
+    toml = f"{limits}\n[timeouts]\nprobe_first = 3\nprobe_last = 3"
     settings = given_as(toml=toml).settings
     assert settings.limits.job_wanted == settings.limits.job_bytes
     assert settings.timeouts.probe_first == settings.timeouts.probe_last

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import zlib
@@ -409,11 +408,9 @@ class AssemblyCase(SynchronousTestCase):
         self.addCleanup(partial.keep)
         return partial
 
-    def write(
-        self, assembly: Assembly, data: bytes, span: Span, reach: int = 0, reread: int = 0
-    ) -> None:
+    def write(self, assembly: Assembly, data: bytes, span: Span) -> None:
         piece = Piece(span.start, [data[span.start : span.stop]], span.size)
-        assembly.run(Job(punch=None, total=len(data), piece=piece, reach=reach, reread=reread))
+        assembly.run(Job(punch=None, total=len(data), piece=piece))
 
     def test_segments_written_side_by_side_are_recorded_with_the_right_sums(self) -> None:
         data = some_bytes(2 * SEGMENT + 700 * KIB)
@@ -435,21 +432,10 @@ class AssemblyCase(SynchronousTestCase):
         sums = [zlib.crc32(data[b.start : b.stop]) for b in block_spans(Span(0, SEGMENT))]
         self.assertEqual(list(again.known.segments[0]), sums)
 
-    def test_what_came_out_of_order_is_hashed_once_the_gap_is_closed(self) -> None:
-        data = some_bytes(5 * MIB)
-        assembly = Assembly(self.partial(data))
-        self.write(assembly, data, Span(MIB, 5 * MIB))
-        self.assertEqual(assembly.hashed, 0)
-        self.write(assembly, data, Span(0, MIB), reach=5 * MIB, reread=2 * MIB)
-        self.assertEqual(assembly.hashed, 3 * MIB)
-        assembly.run(Job(punch=None, total=None, piece=None, reach=5 * MIB, reread=8 * MIB))
-        self.assertEqual(assembly.hexdigest(), hashlib.sha256(data).hexdigest())
-
     def test_a_segment_whose_start_came_before_the_total_is_not_recorded(self) -> None:
         data = some_bytes(2 * MIB)
         assembly = Assembly(self.partial(data))
         piece = Piece(0, [data[:MIB]], MIB)
-        assembly.run(Job(punch=None, total=None, piece=piece, reach=0, reread=0))
+        assembly.run(Job(punch=None, total=None, piece=piece))
         self.write(assembly, data, Span(MIB, 2 * MIB))
         self.assertFalse(assembly.recorded)
-        self.assertEqual(assembly.hexdigest(), hashlib.sha256(data).hexdigest())

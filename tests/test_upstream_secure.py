@@ -11,12 +11,12 @@ from unittest.mock import patch
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
-from twisted.protocols.policies import WrappingFactory
 
 from nodecache.failures import ConfigError, UpstreamFailure, UpstreamKind
 from nodecache.limits import Timeouts
 from nodecache.reference import Digest
-from nodecache.upstream.head import Head
+from nodecache.upstream.head import Head, Heads
+from nodecache.upstream.reads import Reads
 from tests.fakes_ca import DAY, FakeAuthority
 from tests.fakes_http import answer, cut
 from tests.fakes_hub import FakeHub, sha256
@@ -93,7 +93,7 @@ class TlsTests(UpstreamCase):
             def dataReceived(self, data: bytes) -> None:
                 pieces.append(data)
 
-        head = Head(WrappingFactory(Factory()), Above())
+        head = Head(Heads(Factory(), Reads()), Above())
         head.dataReceived(b"a")
         with contextlib.suppress(ValueError), head.gathering():
             head.dataReceived(b"b")

@@ -74,7 +74,11 @@ _COUNT_MOST = 1_000_000
 
 #: Where the first is above the second, nothing works as it should.
 _ORDER = {
-    "limits": (("job_wanted", "job_bytes"), ("job_bytes", "disk_queue")),
+    "limits": (
+        ("job_wanted", "job_bytes"),
+        ("job_bytes", "disk_queue"),
+        ("disk_queue", "disk_queue_node"),
+    ),
     "timeouts": (("probe_first", "probe_last"),),
 }
 

@@ -1,35 +1,23 @@
-"""The disk's side of a fill: write, checksum, hash. Blocks; one job at a time.
+"""The disk's side of a fill: write and checksum. Blocks; one job at a time.
 
-A job writes one piece and takes it through both sums while it is still in the
-processor's cache, which is where the time goes (measured: jobs of 8 MiB cost
-twice the processor time of jobs of 512 KiB). The digest is taken over the
-bytes from the start of the blob on. A piece that continues them is hashed from
-memory; what came out of order is read again once the gap before it is closed,
-a bounded amount in each job, so that readers never wait long for the next
-piece.
+A job writes one piece and takes it through its checksums while it is still in
+the processor's cache (measured: jobs of 8 MiB cost twice the processor time of
+jobs of 512 KiB).
 
-Pieces of one segment come in order too, from its start on, or in two runs
-where two peers share it, so the checksums of its blocks need no second look
-either.
+Pieces of one segment come in order, from its start on, or in two runs where
+two peers share it, so the checksums of its blocks need no second look.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 
 import attrs
 
 from nodecache.byteranges import Span
-from nodecache.failures import StoreFailure
 from nodecache.fill.sums import SegmentSums
-from nodecache.limits import MIB
 from nodecache.segments import segment_of, segment_span
 from nodecache.store.partial import Partial
-
-#: Bytes of one read, when bytes are read again.
-_READ = 1 * MIB
 
 
 @attrs.frozen
@@ -50,34 +38,26 @@ class Job:
     """What one disk job does, in this order.
 
     ``punch`` is given back to the disk, ``total`` (where known) recorded,
-    ``piece`` written; then bytes are hashed up to ``reach``, of which at most
-    ``reread`` from disk.
+    ``piece`` written.
     """
 
     punch: Span | None
     total: int | None
     piece: Piece | None
-    reach: int
-    reread: int
 
 
 class Assembly:
-    """``hashed`` is how far the digest has got; ``recorded`` whether any segment can be resumed.
+    """``recorded`` says whether any segment can be resumed.
 
     ``sums`` are the CRC-32 of the blocks of each segment that is whole on disk.
     """
 
     def __init__(self, partial: Partial) -> None:
-        self.hashed = 0
         self.recorded = bool(partial.whole)
         self.sums = {index: partial.known.segments[index] for index in partial.whole}
         self._partial = partial
-        self._hash = hashlib.sha256()
         self._open: dict[int, SegmentSums] = {}
         self._recording = True
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
 
     def give_up_segments(self) -> None:
         """Nothing of this blob will be resumed: punched out, or contradicted."""
@@ -93,25 +73,6 @@ class Assembly:
             self._partial.write(job.piece.offset, job.piece.chunks)
             if self._recording and job.total is not None:
                 self._checksum(job.piece, job.total)
-            self._hash_piece(job.piece)
-        self._hash_again(min(job.reach, self.hashed + job.reread))
-
-    def _hash_piece(self, piece: Piece) -> None:
-        if piece.offset == self.hashed:
-            for chunk in piece.chunks:
-                self._hash.update(chunk)
-            self.hashed += piece.size
-
-    def _hash_again(self, reach: int) -> None:
-        while self.hashed < reach:
-            try:
-                data = os.pread(self._partial.fd, min(_READ, reach - self.hashed), self.hashed)
-            except OSError as error:
-                raise StoreFailure(f"read a blob again: {error.strerror}") from error
-            if not data:
-                raise StoreFailure("a file is shorter than what was written to it")
-            self._hash.update(data)
-            self.hashed += len(data)
 
     def _checksum(self, piece: Piece, total: int) -> None:
         offset = piece.offset

@@ -11,6 +11,7 @@ from nodecache.fill.demand import Demand
 from nodecache.fill.first import First
 from nodecache.fill.names import Sources
 from nodecache.fill.narrow import Narrow
+from nodecache.fill.running import RunningDigest
 from nodecache.fill.tools import Tools
 from nodecache.fill.writeback import Writeback
 from nodecache.fill.writer import Writer
@@ -32,9 +33,8 @@ class Course:
         self, flight: Flight, partial: Partial, sources: Sources, demand: Demand, tools: Tools
     ) -> None:
         self.assembly = Assembly(partial)
-        self.writer = Writer(
-            flight, self.assembly, tools.pool, tools.clock, tools.limits, tools.timeouts, self
-        )
+        self.digest = RunningDigest(partial, tools.pool, tools.limits.job_reread, self)
+        self.writer = Writer(flight, self.assembly, self.digest, tools, self)
         self.crew = Crew(flight, sources, self, demand, tools)
         self._writeback = Writeback(partial, tools.pool, tools.writeback)
         self._demand = demand
@@ -96,7 +96,7 @@ class Course:
         return self.crew.total
 
     def _complete(self) -> bool:
-        return self.crew.whole and self.assembly.hashed == self.crew.total and not self.writer.busy
+        return self.crew.whole and self.digest.hashed == self.crew.total and not self.writer.busy
 
     async def close(self) -> None:
         """Close every connection; returns when the disk is done with the file."""
@@ -106,6 +106,7 @@ class Course:
         if self._narrow is not None:
             self._narrow.close()
         await self.writer.close()
+        await self.digest.close()
         await self._writeback.close()
 
     # What the crew tells.
@@ -121,7 +122,7 @@ class Course:
         self._waiters.wake()
 
     def broken(self, error: Exception) -> None:
-        """Also what the writer tells."""
+        """Also what the writer and the digest tell."""
         if self._trouble is None:
             self._trouble = error
         self._waiters.wake()
@@ -134,8 +135,16 @@ class Course:
     def written(self) -> None:
         if self._narrow is not None:
             self._narrow.moved()
+        self._waiters.wake()
+
+    # What the digest tells.
+
+    def hashed(self) -> None:
+        self.writer.hashed()
+        if self._narrow is not None:
+            self._narrow.moved()
         else:
-            self._writeback.written(self.assembly.hashed)
+            self._writeback.written(self.digest.hashed)
         self._waiters.wake()
 
     def full(self, failure: NoRoom) -> None:
@@ -150,7 +159,7 @@ class Course:
         self.assembly.give_up_segments()
         self._narrow = Narrow(
             self._flight,
-            self.assembly,
+            self.digest,
             self.writer,
             self._tools.clock,
             self._tools.limits,

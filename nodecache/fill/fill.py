@@ -169,8 +169,8 @@ class Fill:
         self.lending.crew = course.crew
         await self._fetch(course)
         total = await course.over()
-        if course.assembly.hexdigest() != self._flight.digest.hex:
-            raise Mismatch(course.assembly.hexdigest())
+        if course.digest.hexdigest() != self._flight.digest.hex:
+            raise Mismatch(course.digest.hexdigest())
         self._flight.verify(total)
         self._tools.blame.verified(self._flight.digest, course.assembly.sums)
         await self._joined.wait(lambda: self._demand.local)

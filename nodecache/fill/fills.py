@@ -16,6 +16,7 @@ from nodecache.fill.demand import Demand
 from nodecache.fill.fill import Fill
 from nodecache.fill.lending import begins_in
 from nodecache.fill.loans import StoredLoan
+from nodecache.fill.pressure import Pressure
 from nodecache.fill.share import Share
 from nodecache.fill.tools import Blame, BlobStore, NoBlame, Spreading, Tools, Width
 from nodecache.fill.verdict import Outcome
@@ -65,6 +66,7 @@ class Fills:
             line=Line(limits.fills, clock),
             peer_line=Line(limits.peer_fills, clock),
             share=Share(lambda: store.partials_share),
+            pressure=Pressure(limits.disk_queue, limits.disk_queue_node),
             writeback=DeferredLock(),
             width=width,
             spread=spread,

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from nodecache.byteranges import Span
 from nodecache.failures import NoRoom
-from nodecache.fill.assembly import Assembly
+from nodecache.fill.running import RunningDigest
 from nodecache.fill.writer import Writer
 from nodecache.inflight import Flight
 from nodecache.limits import Limits, Timeouts
@@ -37,7 +37,7 @@ class Narrow:
     def __init__(
         self,
         flight: Flight,
-        assembly: Assembly,
+        digest: RunningDigest,
         writer: Writer,
         clock: IReactorTime,
         limits: Limits,
@@ -45,7 +45,7 @@ class Narrow:
         give_up: Callable[[NoRoom], None],
     ) -> None:
         self._flight = flight
-        self._assembly = assembly
+        self._digest = digest
         self._writer = writer
         self._clock = clock
         self._window = limits.narrow_window
@@ -106,7 +106,7 @@ class Narrow:
         """Give back what nobody wants, if it is as much as that."""
         floor = self._flight.progress.floor
         slowest = self._flight.slowest()
-        target = min(self._assembly.hashed, slowest or 0) // _ALIGNED * _ALIGNED
+        target = min(self._digest.hashed, slowest or 0) // _ALIGNED * _ALIGNED
         if target - floor < least:
             return False
         self._flight.punch(target)

@@ -10,6 +10,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from nodecache.fill.connections import Line
+from nodecache.fill.pressure import Pressure
 from nodecache.fill.share import Share
 from nodecache.limits import Limits, Timeouts
 from nodecache.reference import Digest
@@ -89,7 +90,8 @@ class Tools:
 
     ``connections`` are those of the node, ``line`` is where fills wait for
     their turn; those that only peers asked for have their own, ``peer_line``,
-    and ``share`` of the disk. ``writeback`` is held by who lets the disk begin to write.
+    and ``share`` of the disk. ``pressure`` bounds what waits for the disk, ``writeback`` is held
+    by who lets it begin to write.
     """
 
     store: BlobStore
@@ -103,6 +105,7 @@ class Tools:
     line: Line
     peer_line: Line
     share: Share
+    pressure: Pressure
     writeback: DeferredLock
     width: Width
     spread: Spreading

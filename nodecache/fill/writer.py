@@ -19,19 +19,17 @@ from typing import Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure as Raised
 
 from nodecache.byteranges import Span
 from nodecache.failures import NoRoom
 from nodecache.fill.assembly import Assembly, Job, Piece
+from nodecache.fill.running import RunningDigest
 from nodecache.fill.runs import Queue
+from nodecache.fill.tools import Tools
 from nodecache.inflight import Flight
-from nodecache.limits import Limits, Timeouts
-from nodecache.seams import DiskPool
 
-#: With a piece of its own to write, a job reads again at most this many times its size.
-_CATCH_UP = 2
 #: Jobs that are handed in at a time.
 _AHEAD = 2
 
@@ -42,7 +40,7 @@ class _Skipped(Exception):
 
 @attrs.frozen(eq=False)
 class _Begun:
-    """A job that was handed in; ``in_order``: it hashes its piece, and nothing else."""
+    """A job that was handed in; ``in_order``: its piece is what the digest waits for."""
 
     piece: Piece | None
     punch: Span | None
@@ -57,7 +55,7 @@ class Watcher(Protocol):
         ...
 
     def written(self) -> None:
-        """A job is done; ``Assembly.hashed`` may have risen."""
+        """A job is done."""
         ...
 
     def full(self, failure: NoRoom) -> None:
@@ -80,26 +78,27 @@ class Writer:
         self,
         flight: Flight,
         assembly: Assembly,
-        pool: DiskPool,
-        clock: IReactorTime,
-        limits: Limits,
-        timeouts: Timeouts,
+        digest: RunningDigest,
+        tools: Tools,
         watcher: Watcher,
     ) -> None:
         self.total: int | None = flight.total
         self.gate: Gate = lambda _: True
         #: Bytes of the biggest job.
-        self.most = limits.job_bytes
+        self.most = tools.limits.job_bytes
         self._flight = flight
         self._assembly = assembly
-        self._pool = pool.in_turn()
-        self._clock = clock
-        self._limits = limits
-        self._flush_after = timeouts.flush
+        self._digest = digest
+        self._pool = tools.pool.in_turn()
+        self._clock = tools.clock
+        self._limits = tools.limits
+        self._flush_after = tools.timeouts.flush
+        self._pressure = tools.pressure
+        self._pressure.enter()
         self._watcher = watcher
         self._queue = Queue()
         self._punches: list[Span] = []
-        self._wanted = limits.job_first
+        self._wanted = tools.limits.job_first
         self._flush: IDelayedCall | None = None
         #: Runs that have waited long enough.
         self._due = 0
@@ -117,8 +116,9 @@ class Writer:
 
     @property
     def backlog(self) -> int:
-        """Bytes received and not yet written."""
-        return self._queue.size + sum(one.piece.size for one in self._begun if one.piece)
+        """Bytes received and not yet written, or not yet hashed."""
+        writing = sum(one.piece.size for one in self._begun if one.piece)
+        return self._queue.size + writing + self._digest.backlog
 
     @property
     def busy(self) -> bool:
@@ -150,11 +150,19 @@ class Writer:
         self._turn()
 
     def nudge(self) -> None:
-        """The gate may have opened."""
+        """The gate may have opened, or more be on disk than was written here."""
+        self._hash(None)
         self._turn()
+
+    def hashed(self) -> None:
+        """The digest has got further."""
+        self._hash(None)
+        self._press()
 
     async def close(self) -> None:
         """Write no more; returns when what was handed in is done."""
+        if not self._closed:
+            self._pressure.leave()
         self._closed = True
         if self._flush is not None:
             self._flush.cancel()
@@ -164,8 +172,8 @@ class Writer:
             await self._idle
 
     def _press(self) -> None:
-        low = self._limits.disk_queue // 4
-        pressed = self.backlog >= (low if self._pressed else self._limits.disk_queue)
+        share = self._pressure.share
+        pressed = self.backlog >= (share // 4 if self._pressed else share)
         if pressed != self._pressed:
             self._pressed = pressed
             self._watcher.pressed(pressed)
@@ -187,17 +195,22 @@ class Writer:
     def _first(self) -> _Begun | None:
         """Of no other under way; None where there is nothing to do."""
         punch = self._punches.pop(0) if self._punches else None
-        front = self._flight.progress.present.covered_from(self._assembly.hashed)
+        front = self._front()
         piece = self._take(front)
-        lag = self._assembly.hashed < front
-        if piece is None and punch is None and not lag:
+        if piece is None and punch is None:
             return None
-        if piece is None:
-            job = Job(punch, self.total, None, front, self._limits.job_reread)
-            return self._begin(job, in_order=False)
-        reread = max(_CATCH_UP * piece.size, self._limits.job_wanted)
-        job = Job(punch, self.total, piece, self._front_with(piece, front), reread)
-        return self._begin(job, in_order=piece.offset == front and not lag)
+        in_order = piece is not None and piece.offset == front
+        return self._begin(Job(punch, self.total, piece), in_order=in_order)
+
+    def _front(self) -> int:
+        """Up to here all is on disk."""
+        return self._flight.progress.present.covered_from(self._digest.front)
+
+    def _hash(self, piece: Piece | None) -> None:
+        """It was written."""
+        if piece is not None:
+            self._digest.take(piece)
+        self._digest.catch_up(self._front())
 
     def _behind(self, last: _Begun) -> _Begun | None:
         """Straight behind one that is under way; None where another has to be looked at first."""
@@ -205,16 +218,7 @@ class Writer:
             return None
         stop = last.piece.span.stop
         piece = self._take(stop) if self._queue.is_one_from(stop) else None
-        return (
-            None
-            if piece is None
-            else self._begin(Job(None, self.total, piece, 0, 0), in_order=True)
-        )
-
-    def _front_with(self, piece: Piece, front: int) -> int:
-        if piece.offset != front:
-            return front
-        return self._flight.progress.present.covered_from(piece.span.stop)
+        return None if piece is None else self._begin(Job(None, self.total, piece), in_order=True)
 
     def _take(self, front: int) -> Piece | None:
         wanted = 1 if self._due or self._ending else self._wanted
@@ -247,6 +251,7 @@ class Writer:
         if piece is not None:
             self._wanted = self._limits.job_wanted
             self._flight.arrived(piece.span)
+            self._hash(piece)
         if not self._let_close():
             self._press()
             self._watcher.written()

@@ -34,8 +34,9 @@ from nodecache.limits import Timeouts
 from nodecache.membership import Address
 from nodecache.peers.chunks import Chunks
 from nodecache.peers.dialling import AnyAddress
-from nodecache.upstream.dial import READ_SIZE, NoConnection
+from nodecache.upstream.dial import NoConnection
 from nodecache.upstream.explain import causes, explain
+from nodecache.upstream.reads import READ_SIZE
 from nodecache.upstream.waits import NEAR_TURNS, TimedOut, bounded
 from nodecache.upstream.wire import Lease, Pool, Reply
 

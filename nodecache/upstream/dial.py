@@ -13,17 +13,14 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from nodecache.limits import KIB
 from nodecache.upstream.guard import AddressRefused, Guard, GuardedReactor
 from nodecache.upstream.proxy import Proxies, Proxy
+from nodecache.upstream.reads import READ_SIZE
 from nodecache.upstream.records import Secured
 from nodecache.upstream.trust import Trust
 from nodecache.upstream.tunnel import Tunnel
 from nodecache.upstream.urls import origin_of, port_of
 from nodecache.upstream.waits import TimedOut, bounded
-
-#: One read of a socket takes at most this much (Twisted's own 64 KiB costs eight times the turns).
-READ_SIZE = 512 * KIB
 
 #: Seconds until the next address of a name is tried beside the one before (RFC
 #: 8305). Twisted waits as long before it tells that the last one was refused.

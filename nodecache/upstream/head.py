@@ -1,4 +1,7 @@
-"""The head of an answer is bounded in bytes: who sends headers without an end is not heard out."""
+"""The head of an answer is bounded in bytes: who sends headers without an end is not heard out.
+
+Whatever comes over a connection passes here, so this is where its reads are seen (``reads``).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure as Reason
 
 from nodecache.limits import KIB
+from nodecache.upstream.reads import Reads
 
 #: Bytes of an answer's head.
 MOST_HEAD: Final = 64 * KIB
@@ -27,10 +33,23 @@ class Head(ProtocolWrapper):
 
     def __init__(self, factory: Any, wrapped: Any) -> None:
         super().__init__(factory, wrapped)
+        self._reads: Reads = factory.reads
+        self._tcp: Any = None
         self.bytes = 0
         self.endless = False
         self._reading = False
         self._gathered: list[bytes] | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        tcp = transport
+        while isinstance(tcp, ProtocolWrapper):  # TLS
+            tcp = tcp.transport
+        self._tcp = tcp
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]  # Twisted's own
+
+    def connectionLost(self, reason: Reason = connectionDone) -> None:
+        self._reads.forget(self._tcp)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # Twisted's own
 
     def write(self, data: bytes) -> None:
         self._begin()
@@ -70,6 +89,7 @@ class Head(ProtocolWrapper):
             self._gathered.append(data)
 
     def _hand_on(self, data: bytes) -> None:
+        self._reads.came(self._tcp, len(data))
         if self._reading and self.bytes > MOST_HEAD:
             self.endless = True
             self._wire.abortConnection()
@@ -84,12 +104,22 @@ class Head(ProtocolWrapper):
         self.wrappedProtocol.dataReceived(data)
 
 
-def connect(endpoint: IStreamClientEndpoint, factory: IProtocolFactory) -> Deferred[IProtocol]:
+class Heads(WrappingFactory):
+    """All share ``reads``."""
+
+    protocol = Head
+    noisy = False
+
+    def __init__(self, wrapped: IProtocolFactory, reads: Reads) -> None:
+        super().__init__(wrapped)  # type: ignore[no-untyped-call]  # Twisted's own
+        self.reads = reads
+
+
+def connect(
+    endpoint: IStreamClientEndpoint, factory: IProtocolFactory, reads: Reads
+) -> Deferred[IProtocol]:
     """A connection whose transport is a ``Head``."""
-    wrapping = WrappingFactory(factory)
-    wrapping.protocol = Head
-    wrapping.noisy = False
-    return endpoint.connect(wrapping).addCallback(_inner)
+    return endpoint.connect(Heads(factory, reads)).addCallback(_inner)
 
 
 def _inner(head: Any) -> IProtocol:

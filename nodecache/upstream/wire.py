@@ -34,6 +34,7 @@ from nodecache.upstream.dial import Dial, NoConnection, Route
 from nodecache.upstream.explain import causes, explain
 from nodecache.upstream.guard import Guard
 from nodecache.upstream.head import connect
+from nodecache.upstream.reads import Reads
 from nodecache.upstream.urls import host_of
 from nodecache.upstream.waits import TimedOut, bounded
 
@@ -126,7 +127,7 @@ class _Noticed:
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
         self._lease.reused = False
-        return connect(self._endpoint, protocolFactory)
+        return connect(self._endpoint, protocolFactory, self._lease.pool.reads)
 
 
 class Pool(HTTPConnectionPool):
@@ -139,6 +140,7 @@ class Pool(HTTPConnectionPool):
         super().__init__(reactor)  # type: ignore[no-untyped-call]  # Twisted's own
         self.cachedConnectionTimeout = keepalive  # type: ignore[assignment]  # for callLater
         self.lent: set[Any] = set()
+        self.reads = Reads()
 
     def forget_lost(self) -> None:
         self.lent = {one for one in self.lent if one.state != "CONNECTION_LOST"}
