@@ -78,17 +78,17 @@ class FakeWire:
         return self.in_socket
 
 
-class FakeWriters:
-    """The part of a reactor that watches descriptors."""
+class FakeLane:
+    """Of what waits to be written, all of it in each turn."""
 
     def __init__(self) -> None:
         self.writers: list[Any] = []
 
-    def addWriter(self, writer: Any) -> None:
+    def add(self, writer: Any) -> None:
         assert writer not in self.writers
         self.writers.append(writer)
 
-    def removeWriter(self, writer: Any) -> None:
+    def remove(self, writer: Any) -> None:
         self.writers.remove(writer)
 
 
@@ -99,7 +99,7 @@ class SenderCase(SynchronousTestCase):
             end.setblocking(False)
             self.addCleanup(end.close)
         self.clock = Clock()
-        self.reactor = FakeWriters()
+        self.lane = FakeLane()
         self.events: list[Event] = []
         self.outcomes: list[tuple[Outcome, str]] = []
         self.pool: Any = InlinePool()
@@ -121,7 +121,7 @@ class SenderCase(SynchronousTestCase):
             clock=self.clock,
             observe=self.events.append,
             stall=90.0,
-            reactor=self.reactor,  # type: ignore[arg-type]  # only the writers
+            lane=self.lane,  # type: ignore[arg-type]  # what is called of it
             pool=self.pool,
         )
         part = part or Part(0, blob.total, blob.total, held_back=True)
@@ -143,13 +143,13 @@ class SenderCase(SynchronousTestCase):
 
     def turn(self) -> None:
         """One turn of the reactor in which every watched socket takes bytes."""
-        for writer in list(self.reactor.writers):
+        for writer in list(self.lane.writers):
             writer.doWrite()
 
     def pump(self) -> bytes:
         """Turns until nothing is watched any more; what came out of the socket."""
         out = self.arrived()
-        while self.reactor.writers:
+        while self.lane.writers:
             self.turn()
             out += self.arrived()
         return out
@@ -159,7 +159,7 @@ class SenderCase(SynchronousTestCase):
         self.assertEqual([each for each, _ in self.outcomes], [outcome])
         self.assertEqual(self.reader.closed, 1)
         self.assertEqual(self.reader.waits, [])
-        self.assertEqual(self.reactor.writers, [])
+        self.assertEqual(self.lane.writers, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertIsNone(self.wire.producer)
 
@@ -304,7 +304,7 @@ class WaitTests(SenderCase):
     def test_a_sender_that_waits_for_bytes_does_not_watch_the_socket(self) -> None:
         """The socket is writable all the while: watching it would spin."""
         self.in_second_gear(1_000_000)
-        self.assertEqual(self.reactor.writers, [])
+        self.assertEqual(self.lane.writers, [])
         self.assertEqual(len(self.reader.waits), 1)
 
     def test_it_goes_on_when_bytes_come(self) -> None:
@@ -470,7 +470,7 @@ class BrokenTests(SenderCase):
         """Neither a reset nor an end leaves the machine while it is open."""
         sender = self.start(self.whole(DATA))
         self.wire.drain()
-        duplicate = self.reactor.writers[0]
+        duplicate = self.lane.writers[0]
         seen: list[int] = []
         self.wire.break_off = lambda: seen.append(duplicate.fileno())  # type: ignore[method-assign]
         sender.abort("the node stops")
@@ -479,8 +479,8 @@ class BrokenTests(SenderCase):
     def test_a_disconnect_told_to_the_duplicate_first_ends_the_body_once(self) -> None:
         sender = self.start(self.whole(DATA))
         self.wire.drain()
-        duplicate = self.reactor.writers[0]
-        self.reactor.writers.remove(duplicate)  # as the reactor does before it tells
+        duplicate = self.lane.writers[0]
+        self.lane.writers.remove(duplicate)  # as the reactor does before it tells
         duplicate.connectionLost(Failure(ConnectionLost()))
         duplicate.connectionLost(Failure(ConnectionLost()))
         sender.stopProducing()

@@ -1,6 +1,7 @@
 """From the bytes of a blob to the socket of a client, at the client's pace."""
 
 from nodecache.body.framed import PEER_STALL, FramedSender, PartsWire
+from nodecache.body.lane import Lane
 from nodecache.body.part import Part
 from nodecache.body.passthrough import PassThroughSender
 from nodecache.body.sender import BlobSender
@@ -14,6 +15,7 @@ __all__ = [
     "BlobSender",
     "BlobTools",
     "FramedSender",
+    "Lane",
     "Outcome",
     "Part",
     "PartsWire",

@@ -226,7 +226,7 @@ class BlobSender(Sender):
             return
         try:
             self._duplicate = SocketDuplicate(
-                self._files.reactor, original, self._step, self._client_left
+                self._files.lane, original, self._step, self._client_left
             )
         except OSError:
             return  # out of descriptors: the first gear does it

@@ -13,12 +13,11 @@ import os
 import socket
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReactorFDSet, IWriteDescriptor
 from twisted.python.failure import Failure as Reason
-from zope.interface import implementer
+
+from nodecache.body.lane import Lane
 
 
-@implementer(IWriteDescriptor)
 class SocketDuplicate:
     """``writable`` is called when the socket takes bytes, ``lost`` when it broke.
 
@@ -29,12 +28,12 @@ class SocketDuplicate:
 
     def __init__(
         self,
-        reactor: IReactorFDSet,
+        lane: Lane,
         original: socket.socket,
         writable: Callable[[], None],
         lost: Callable[[], None],
     ) -> None:
-        self._reactor = reactor
+        self._lane = lane
         self._writable = writable
         self._lost = lost
         self._fd = os.dup(original.fileno())
@@ -42,9 +41,6 @@ class SocketDuplicate:
 
     def fileno(self) -> int:
         return self._fd
-
-    def logPrefix(self) -> str:
-        return "sendfile"
 
     def send(self, fd: int, offset: int, count: int) -> int | None:
         """Bytes sent; 0 at the end of the file; None when the socket takes none now.
@@ -60,18 +56,18 @@ class SocketDuplicate:
         """Ask to be called when the socket takes bytes again."""
         if not self._waiting and self._fd >= 0:
             self._waiting = True
-            self._reactor.addWriter(self)
+            self._lane.add(self)
 
     def rest(self) -> None:
         """Ask not to be called: there is nothing to send now."""
         if self._waiting:
             self._waiting = False
-            self._reactor.removeWriter(self)
+            self._lane.remove(self)
 
     def doWrite(self) -> None:
         self._writable()
 
-    def connectionLost(self, reason: Reason) -> None:  # noqa: ARG002 -- the reactor's call
+    def connectionLost(self, reason: Reason) -> None:  # noqa: ARG002 -- the lane's call
         """About half of all disconnects are told here first (EPOLLHUP, EPOLLERR)."""
         self._waiting = False
         self.close()

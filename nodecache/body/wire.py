@@ -7,8 +7,9 @@ import socket
 from typing import Protocol
 
 import attrs
-from twisted.internet.interfaces import IPushProducer, IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 
+from nodecache.body.lane import Lane
 from nodecache.body.turn import Turn
 from nodecache.seams import DiskPool, Observe
 
@@ -78,6 +79,6 @@ class Tools:
 class BlobTools(Tools):
     """What is needed beside to send from a file."""
 
-    reactor: IReactorFDSet
+    lane: Lane
     pool: DiskPool
     turn: Turn = attrs.field(factory=Turn)

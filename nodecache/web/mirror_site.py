@@ -10,7 +10,7 @@ from typing import cast
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from nodecache.answers import Answer
-from nodecache.body import BlobTools, Outcome, Sender
+from nodecache.body import BlobTools, Lane, Outcome, Sender
 from nodecache.deadline import Deadline
 from nodecache.events import RequestFinished
 from nodecache.limits import Limits, Timeouts
@@ -59,7 +59,7 @@ class MirrorSite(GuardedSite):
             clock=ticking,
             observe=observe,
             stall=timeouts.client_stall,
-            reactor=reactor,
+            lane=Lane(reactor),
             pool=pool,
         )
         self._mirror = Mirror(registry, tools, limits.tail)

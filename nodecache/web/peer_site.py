@@ -19,7 +19,7 @@ from twisted.web.resource import Resource
 
 from nodecache.admission import Admission
 from nodecache.answers import Answer
-from nodecache.body import PEER_STALL, BlobTools, FramedSender, Sender, Uplink
+from nodecache.body import PEER_STALL, BlobTools, FramedSender, Lane, Sender, Uplink
 from nodecache.deadline import Deadline
 from nodecache.failures import RequestProblem
 from nodecache.limits import MIB, Limits, Timeouts
@@ -80,7 +80,11 @@ class PeerSite(GuardedSite):
     ) -> None:
         ticking = cast(IReactorTime, reactor) if clock is None else clock
         self._tools = BlobTools(
-            clock=ticking, observe=observe, stall=PEER_STALL, reactor=reactor, pool=pool
+            clock=ticking,
+            observe=observe,
+            stall=PEER_STALL,
+            lane=Lane(reactor),
+            pool=pool,
         )
         own = attrs.evolve(
             limits,
