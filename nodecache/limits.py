@@ -166,8 +166,8 @@ class Limits:
     client_connections: int = 4096
     # Of these, from one address, so that one pod that opens them without end is not alone here.
     client_connections_per_address: int = 2048
-    # Bytes that wait for disk and digest before a fill's sources pause; resumed under a quarter.
-    disk_queue: int = 12 * MIB
+    # Bytes that wait for disk and digest before a fill's sources pause; resumed under two thirds.
+    disk_queue: int = 5 * MIB
     # The same of all fills together, shared evenly.
     disk_queue_node: int = 32 * MIB
     # One disk job writes at most this much (measured: 1 MiB is slower, 8 MiB cost twice as much).

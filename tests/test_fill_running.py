@@ -174,15 +174,21 @@ class Any(Case):
         self.assert_digest(data)
 
 
-@pytest.mark.parametrize(("fills", "share"), [(1, 12), (2, 12), (4, 8), (8, 4), (64, 0.5)])
+@pytest.mark.parametrize(("fills", "share"), [(1, 5), (2, 5), (6, 5), (8, 4), (64, 0.5)])
 def test_many_fills_share_what_one_alone_may_have_in_line(fills: int, share: float) -> None:
-    pressure = Pressure(12 * MIB, 32 * MIB)
+    pressure = Pressure(5 * MIB, 32 * MIB)
     for _ in range(fills):
         pressure.enter()
     assert pressure.share == share * MIB
     for _ in range(fills - 1):
         pressure.leave()
-    assert pressure.share == 12 * MIB
+    assert pressure.share == 5 * MIB
+
+
+def test_sources_pause_at_the_share_and_go_on_under_two_thirds_of_it() -> None:
+    pressure = Pressure(300, 1000)
+    assert [pressure.reached(size, paused=False) for size in (299, 300)] == [False, True]
+    assert [pressure.reached(size, paused=True) for size in (199, 200)] == [False, True]
 
 
 def test_a_fill_may_always_have_something_in_line() -> None:

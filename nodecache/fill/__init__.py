@@ -17,8 +17,9 @@ disk counts as received; if that is everything, nobody is asked.
 and go to a *writer*. Neither knows the other::
 
       source ─> pour ─> crew ─> writer ─> assembly (a disk job) ─> flight ─> readers
-                         │ accepted        │ runs                   present │
-                         └── next segment  └── pause, resume ───────────────┘
+                         │ accepted        │ runs       │           present │
+                         └── next segment  │            └─> running (a job beside it)
+                                           └── pause, resume ───────────────┘
 
 ``accepted`` is what has been received, ``present`` what is on disk; the
 difference waits in the writer. A worker asks for the segment that is wanted
@@ -53,9 +54,11 @@ the source ourselves does not count. A worker that is refused beside others just
 leaves; the last one fails the fill. What a *peer* fails to give costs nothing:
 the source is asked again at once, and sees to it that it ends at upstream.
 
-**The disk** (``assembly``) writes, checksums and hashes a piece in one job, one
-job at a time, so order needs no lock. When more than ``Limits.disk_queue``
-waits for it, the sources are paused: the only reason for which they ever are.
+**The disk** (``assembly``) writes and checksums a piece in one job, one job at
+a time, so order needs no lock. The digest (``running``) has jobs of its own,
+one at a time as well, beside them: it takes longer than all else. When too much
+waits for either (``pressure``), the sources are paused: the only reason for
+which they ever are.
 
 **The end.** All bytes present and hashed: the digest decides. Right: the flight
 is WHOLE, the held-back tail goes out, and the store takes the file. Wrong: all

@@ -172,8 +172,7 @@ class Writer:
             await self._idle
 
     def _press(self) -> None:
-        share = self._pressure.share
-        pressed = self.backlog >= (share // 4 if self._pressed else share)
+        pressed = self._pressure.reached(self.backlog, paused=self._pressed)
         if pressed != self._pressed:
             self._pressed = pressed
             self._watcher.pressed(pressed)
