@@ -1,7 +1,7 @@
 """As little as a cache can do that stores a blob, verifies it, and holds its end back till then.
 
-Theory of operation. Three threads, whose calls all let go of the interpreter: one receives
-from upstream; one writes what came to the file, and takes it into the digest and a checksum;
+Theory of operation. Four threads, whose calls all let go of the interpreter: one receives
+from upstream; one writes what came to the file; one takes that into the digest and a checksum;
 one sends from the file what was written. There is no protocol to speak of, no event loop, no
 second client, and nothing is ever broken off, resumed or given up. So what a cold blob takes here
 is what the machine has for whoever keeps these promises in Python; a node has more to do.
@@ -45,13 +45,15 @@ class Blob:
         self._source, self._file, self._client = source, file, client
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._came: queue.SimpleQueue[Part] = queue.SimpleQueue()
+        self._written: queue.SimpleQueue[Part] = queue.SimpleQueue()
         self._may_go: queue.SimpleQueue[int] = queue.SimpleQueue()
         for _ in range(BUFFERS):
             self._free.put(bytearray(MOST))
 
     def pass_on(self) -> None:
         """Returns when the client has all of it. Raises nothing: a thread that fails ends all."""
-        threads = [threading.Thread(target=each) for each in (self._write, self._send)]
+        others = (self._write, self._verify, self._send)
+        threads = [threading.Thread(target=each) for each in others]
         for thread in threads:
             thread.start()
         self._receive()
@@ -68,16 +70,23 @@ class Blob:
             self._came.put((buffer, have))
 
     def _write(self) -> None:
-        digest, crc, at = sha256(), 0, 0
+        at = 0
         while at < self._size:
             buffer, size = self._came.get()
+            os.pwrite(self._file, memoryview(buffer)[:size], at)
+            at += size
+            self._written.put((buffer, size))
+            self._may_go.put(min(at, max(0, self._size - HELD)))
+
+    def _verify(self) -> None:
+        digest, crc, at = sha256(), 0, 0
+        while at < self._size:
+            buffer, size = self._written.get()
             view = memoryview(buffer)[:size]
-            os.pwrite(self._file, view, at)
             digest.update(view)
             crc = crc32(view, crc)
             at += size
             self._free.put(buffer)
-            self._may_go.put(min(at, max(0, self._size - HELD)))
         if digest.hexdigest() != self._digest:
             os._exit(1)
         self._may_go.put(self._size)

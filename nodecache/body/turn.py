@@ -1,4 +1,4 @@
-"""How much one body may send in a turn of the reactor, by how many others want theirs."""
+"""How much one body may send when it is its turn (``lane``), by how many others want theirs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nodecache.limits import KIB, MIB
 #: memory and of a turn. Measured: with eight clients 1 MiB sends no faster and doubles
 #: the others' wait.
 PIECE: Final = 256 * KIB
-#: Bytes of a turn that the bodies share. One alone spares three turns of four.
+#: Bytes that the bodies send while each has a turn. One alone spares three turns of four.
 TURN: Final = 1 * MIB
 
 

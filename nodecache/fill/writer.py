@@ -156,8 +156,9 @@ class Writer:
 
     def hashed(self) -> None:
         """The digest has got further."""
-        self._hash(None)
-        self._press()
+        if not self._closed:
+            self._hash(None)
+            self._press()
 
     async def close(self) -> None:
         """Write no more; returns when what was handed in is done."""

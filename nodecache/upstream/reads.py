@@ -1,9 +1,9 @@
 """How much one read of a connection may bring.
 
 A read costs the same turns of the reactor and hand-overs between threads however much it brings, so
-that a source which fills big reads is asked for bigger ones: measured, a cold GiB came at 500
-MB/s with reads of 512 KiB, and at 600 to 720 with 2 MiB. Each takes its bytes of memory,
-and of those that have more to say than is taken there may be many, so few read as much at a time.
+that a source which fills its reads is asked for bigger ones (docs/profiling.md, "Cold blobs"). Each
+takes its bytes of memory, and of those that have more to say than is taken there may be many, so
+few read as much at a time.
 """
 
 from __future__ import annotations
