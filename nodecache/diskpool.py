@@ -4,13 +4,18 @@ A cold blob is some thousand jobs a second at its fastest, and what a hand-over 
 while the interpreter's lock is held. So the queue is one that waits in C, and a thread is started
 only where all there are have work (an empty job takes 50 us of processor, and 85 with Twisted's
 own pool).
+
+The threads give way to the reactor where the processors are too few: a digest takes its share in
+slices of milliseconds, and whoever asks for something small would wait for them.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -34,6 +39,9 @@ class Load:
     waiting: int
 
 
+#: Niceness of the threads, as setpriority(2) has it: on Linux that of a thread is its own.
+#: Measured beside a cold blob: a small request waits 9.4 ms at p99 for 12.2, at the same MB/s.
+NICENESS: Final = 10
 #: Ends the thread that takes it.
 _END: Final = None
 #: Jobs in turn that a thread does before it looks what else there is.
@@ -114,6 +122,8 @@ class ThreadDiskPool(DiskPool):
 
     def _work(self, number: int) -> None:
         """What each thread does."""
+        with suppress(OSError):  # whoever started us may have been nicer still
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         take, working = self._jobs.get, self._working
         while (work := take()) is not _END:
             working.add(number)

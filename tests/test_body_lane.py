@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from nodecache.body.lane import ALONE, Lane
+from nodecache.body.lane import Lane
 
 
 class FakeReactor:
@@ -90,11 +90,6 @@ class Turns(LaneCase):
         for _ in range(4):
             self.reactor.turn()
         self.assertEqual(sorted(self.calls), ["a", "a", "b", "b"])
-
-    def test_one_that_is_alone_has_more_of_a_turn(self) -> None:
-        Body(self, "a")
-        self.reactor.turn()
-        self.assertEqual(self.calls, ["a"] * ALONE)
 
     def test_one_that_leaves_in_its_turn_is_not_called_again(self) -> None:
         body = Body(self, "a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from nodecache.diskpool import ThreadDiskPool, acquire
+from nodecache.diskpool import NICENESS, ThreadDiskPool, acquire
 from nodecache.failures import StoreFailure
 from nodecache.seams import DiskPool
 from tests.fakes_disk import HeldPool
@@ -27,6 +28,13 @@ class ThreadDiskPoolTests(TestCase):
         ran_in = await self.pool.run(threading.current_thread)
         self.assertIsNot(ran_in, threading.main_thread())
         self.assertIs(threading.current_thread(), threading.main_thread())
+
+    async def test_its_threads_give_way_to_the_reactor(self) -> None:
+        nice = await self.pool.run(
+            lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        )
+        self.assertEqual(nice, NICENESS)
+        self.assertLess(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), NICENESS)
 
     async def test_a_failure_comes_as_it_is(self) -> None:
         with self.assertRaises(ZeroDivisionError):
