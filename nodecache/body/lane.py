@@ -47,8 +47,8 @@ class Lane:
         if self._epoll is None:
             self._epoll = select.epoll()
             self._reactor.addReader(self)
-        self._writers[writer.fileno()] = writer
         self._epoll.register(writer.fileno(), select.EPOLLOUT)
+        self._writers[writer.fileno()] = writer
 
     def remove(self, writer: Writer) -> None:
         assert self._epoll is not None
@@ -56,8 +56,7 @@ class Lane:
         self._epoll.unregister(writer.fileno())
         if not self._writers:
             self._reactor.removeReader(self)
-            self._epoll.close()
-            self._epoll = None
+            self._shut()
 
     # What the reactor calls.
 
@@ -83,8 +82,11 @@ class Lane:
         """The reactor gives this up: so are all bodies."""
         writers = list(self._writers.values())
         self._writers.clear()
-        if self._epoll is not None:
-            self._epoll.close()
-            self._epoll = None
+        self._shut()
         for writer in writers:
             writer.connectionLost(reason)
+
+    def _shut(self) -> None:
+        epoll, self._epoll = self._epoll, None
+        if epoll is not None:
+            epoll.close()

@@ -6,7 +6,7 @@ next piece is written while the last is hashed. A piece that continues what was 
 from memory, once it was written: a piece that the disk refuses comes again. What came out of order
 is read again, a bounded amount in each job, once the gap before it is closed.
 
-Pieces that wait for it take memory and count as waiting for the disk; it does not wait for pieces.
+Pieces that wait to be hashed take memory: they count with those that wait for the disk.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ class RunningDigest:
     def _done(self, size: int, in_memory: int) -> None:
         self.hashed += size
         self.backlog -= in_memory
-        self._reading = self._reading and bool(in_memory)
+        if not in_memory:
+            self._reading = False
         if not self._let_close():
             self._watcher.hashed()
 

@@ -151,13 +151,13 @@ class Writer:
 
     def nudge(self) -> None:
         """The gate may have opened, or more be on disk than was written here."""
-        self._hash(None)
+        self._catch_up()
         self._turn()
 
     def hashed(self) -> None:
         """The digest has got further."""
         if not self._closed:
-            self._hash(None)
+            self._catch_up()
             self._press()
 
     async def close(self) -> None:
@@ -206,10 +206,8 @@ class Writer:
         """Up to here all is on disk."""
         return self._flight.progress.present.covered_from(self._digest.front)
 
-    def _hash(self, piece: Piece | None) -> None:
-        """It was written."""
-        if piece is not None:
-            self._digest.take(piece)
+    def _catch_up(self) -> None:
+        """What the digest was not handed from memory, it reads again."""
         self._digest.catch_up(self._front())
 
     def _behind(self, last: _Begun) -> _Begun | None:
@@ -251,7 +249,8 @@ class Writer:
         if piece is not None:
             self._wanted = self._limits.job_wanted
             self._flight.arrived(piece.span)
-            self._hash(piece)
+            self._digest.take(piece)
+            self._catch_up()
         if not self._let_close():
             self._press()
             self._watcher.written()

@@ -32,7 +32,7 @@ class Reads:
         """A read of ``transport`` brought so many bytes."""
         if size < READ_SIZE * _FULL:
             self.forget(transport)
-        elif transport not in self._wide and size <= READ_SIZE:
+        elif transport not in self._wide:
             self._widen(transport)
 
     def forget(self, transport: Any) -> None:
