@@ -30,7 +30,7 @@ ONE = Tag("1")
 
 
 class CacheCase(UpstreamCase):
-    timeouts = attrs.evolve(Timeouts(), answer=2.0, connect=1.0)
+    timeouts = Timeouts(answer=3.0)
 
     def setUp(self) -> None:
         super().setUp()

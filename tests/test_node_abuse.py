@@ -29,7 +29,7 @@ LAYER = os.urandom(5_000)
 HEX = "a" * 64
 DIGEST = f"sha256:{HEX}"
 
-HASTY = Timeouts(answer=1.0, connect=0.5, silence=0.4, stall_total=1.0)
+HASTY = Timeouts(answer=3.0, silence=0.4, stall_total=1.0)
 
 
 class _Raw(Protocol):

@@ -38,7 +38,7 @@ INBOUND = "inbound-password"
 PLANTED = "planted-secret"
 
 HASTY = Timeouts(
-    answer=1.0, connect=0.5, silence=0.3, stall_total=0.6, resume_pause=0.01, absent=0.0,
+    answer=3.0, silence=0.3, stall_total=0.6, resume_pause=0.01, absent=0.0,
     absent_signature=0.0, probe_first=0.02, probe_last=0.02,
 )  # fmt: skip
 

@@ -37,7 +37,7 @@ APP = "library/app"
 LAYER = os.urandom(5_000)
 
 #: Short enough for a test, long enough for a loaded machine.
-HASTY = Timeouts(answer=3.0, connect=0.5, silence=0.4, stall_total=1.0)
+HASTY = Timeouts(answer=3.0, silence=0.4, stall_total=1.0)
 #: No failure is remembered.
 FORGETFUL = attrs.evolve(HASTY, absent=0.0, absent_signature=0.0)
 

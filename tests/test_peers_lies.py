@@ -218,7 +218,7 @@ class LiesTests(PeersCase):
 class AddressesTests(PeersCase):
     """A peer with several addresses, of which some are dead."""
 
-    timeouts = Timeouts(peer_connect=0.3)
+    timeouts = Timeouts(peer_connect=1.0)
 
     async def closed_port(self) -> Address:
         liar = self.start_liar("dead")

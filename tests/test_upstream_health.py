@@ -16,7 +16,7 @@ from tests.upstream_kit import APP, LATEST, LAYER, Span, UpstreamCase, read, soo
 
 
 class HealthCase(UpstreamCase):
-    timeouts = Timeouts(answer=0.6, connect=0.5, probe_first=0.05, probe_last=0.2)
+    timeouts = Timeouts(answer=2.0, probe_first=0.05, probe_last=0.2)
 
     async def comes_back(self, upstream: Upstream) -> None:
         await self.until(lambda: upstream.down() is None)
@@ -28,7 +28,7 @@ class HealthCase(UpstreamCase):
 class DownTests(HealthCase):
     """A probe is far off here: what fails at once does so because it is remembered."""
 
-    timeouts = Timeouts(answer=0.6, connect=0.5, probe_first=300)
+    timeouts = Timeouts(answer=2.0, probe_first=300)
 
     async def down_at_once(self, upstream: Upstream, *sites: ScriptedSite) -> None:
         before = [(site.accepted, site.count()) for site in sites]
@@ -203,7 +203,7 @@ class ProbeTests(HealthCase):
 
 
 class MirrorTests(HealthCase):
-    timeouts = Timeouts(answer=0.8, connect=0.5, probe_first=300)
+    timeouts = Timeouts(answer=2.0, probe_first=300)
 
     def setUp(self) -> None:
         super().setUp()

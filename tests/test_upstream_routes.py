@@ -22,8 +22,6 @@ from tests.upstream_kit import APP, LATEST, LAYER, UpstreamCase, read, soon
 
 
 class NameTests(UpstreamCase):
-    timeouts = Timeouts(connect=0.5)
-
     async def test_an_upstream_is_reached_by_name(self) -> None:
         self.names(hub__test=["127.0.0.1"])
         upstream = self.upstream(
@@ -42,7 +40,7 @@ class NameTests(UpstreamCase):
     async def test_a_name_server_that_is_silent_costs_the_time_to_connect(self) -> None:
         names = self.names()
         names.silent.add("hub.test")
-        upstream = self.upstream("http://hub.test")
+        upstream = self.upstream("http://hub.test", timeouts=Timeouts(connect=0.5))
         failure = await self.refused(upstream.head_manifest(APP, LATEST), UpstreamKind.UNREACHABLE)
         self.assertIn("no connection in time", failure.message)
 

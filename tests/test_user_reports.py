@@ -40,7 +40,7 @@ SMALL = b"0123456789"
 BIG = os.urandom(300_000)
 
 #: Short enough for a test, long enough for a loaded machine.
-HASTY = Timeouts(answer=1.0, connect=0.5, silence=0.5, stall_total=2.0)
+HASTY = Timeouts(answer=3.0, silence=0.5, stall_total=2.0)
 
 
 def sha256(data: bytes) -> str:

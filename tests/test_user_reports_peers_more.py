@@ -26,7 +26,7 @@ from tests.fakes_peer import LyingPeer, digest_of
 
 APP = "library/app"
 #: Short enough for a test, long enough for a loaded machine.
-HASTY = Timeouts(answer=1.0, connect=0.5, silence=0.5, stall_total=2.0)
+HASTY = Timeouts(answer=3.0, silence=0.5, stall_total=2.0)
 
 TESTS = pathlib.Path(__file__).parent
 #: What concerns the installation, or needs a machine of its own: row, file, test.
