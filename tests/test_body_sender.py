@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from nodecache.body import BlobSender, BlobTools, Outcome, Part
 from nodecache.body import sender as sender_module
 from nodecache.body.sender import AGAIN, SLOW
-from nodecache.body.turn import PIECE, TURN
+from nodecache.body.turn import LONG, PIECE, TURN
 from nodecache.events import DiskFailed, Event, Unexpected
 from nodecache.failures import StoreFailure, UpstreamFailure, UpstreamKind
 from nodecache.limits import MIB
@@ -239,6 +239,24 @@ class GearTests(SenderCase):
     def test_what_has_to_come_from_the_disk_is_sent_in_pieces(self) -> None:
         """The reactor waits for the disk in such a call."""
         self.assertEqual(self.sent_in_turns(0, took=SLOW * 2)[:3], [TURN, PIECE, PIECE])
+
+    def sent_in_a_turn(self, others: int, took: float) -> int:
+        """How many sendfile calls of 10,000 bytes the first turn has, each ``took`` seconds."""
+        with (
+            mock.patch("nodecache.body.turn.TURN", 10_000),
+            mock.patch("nodecache.body.turn.PIECE", 10_000),
+            mock.patch.object(self, "turn", lambda: None),
+        ):
+            return len(self.sent_in_turns(others, took))
+
+    def test_one_alone_goes_on_until_its_turn_has_lasted_long(self) -> None:
+        self.assertEqual(self.sent_in_a_turn(0, LONG / 4), 4)
+
+    def test_one_alone_whose_call_lasts_long_has_one(self) -> None:
+        self.assertEqual(self.sent_in_a_turn(0, LONG), 1)
+
+    def test_beside_another_one_call_is_a_turn(self) -> None:
+        self.assertEqual(self.sent_in_a_turn(1, LONG / 4), 1)
 
     def test_a_share_is_given_back_at_the_end(self) -> None:
         self.start(self.whole(DATA))

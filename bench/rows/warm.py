@@ -65,7 +65,7 @@ ROWS = (
     Row(
         key="warm-1",
         title="warm blob, 1 client",
-        measure=partial(measure, clients=1, times=2),
+        measure=partial(measure, clients=1, times=4),
         bars=(
             Bar(text="MB/s / nginx's", of=mine(RATE), by=Key("nginx", RATE), at_least=0.75),
             Bar(text="CPU s/GiB / nginx's", of=mine(COST), by=Key("nginx", COST), at_most=1.3),

@@ -67,6 +67,7 @@ class BlobSender(Sender):
         self._readable = readable
         self._part = part
         self._stepping = False
+        self._turned = 0.0
         self._wait: Deferred[None] | None = None
         self._woken = False
         self._reading = False
@@ -92,6 +93,7 @@ class BlobSender(Sender):
         if self._stepping:
             return
         self._stepping = True
+        self._turned = self._tools.clock.seconds()
         try:
             while self._active and not self._is_waiting() and self._advance():
                 pass
@@ -235,9 +237,9 @@ class BlobSender(Sender):
     def _send(self, count: int) -> bool:
         assert self._duplicate is not None
         began = self._tools.clock.seconds()
-        share = PIECE if self._from_disk else self._files.turn.share
+        asked = min(count, PIECE if self._from_disk else self._files.turn.share)
         try:
-            sent = self._duplicate.send(self._readable.fd, self.position, min(count, share))
+            sent = self._duplicate.send(self._readable.fd, self.position, asked)
         except OSError as error:
             if error.errno in _CLIENT_LEFT:
                 self._client_left()
@@ -253,10 +255,13 @@ class BlobSender(Sender):
             self._from_disk = self._tools.clock.seconds() - began > SLOW
             if self.position - self._told >= TOLD:
                 self._tell_taken()
-        if sent == count:
+        if sent == count or (sent == asked and self._may_go_on()):
             return True
         self._duplicate.wait()
         return False
+
+    def _may_go_on(self) -> bool:
+        return self._files.turn.lasts(self._tools.clock.seconds() - self._turned)
 
     def _client_left(self) -> None:
         self._end(Outcome.LEFT, "")
