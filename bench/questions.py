@@ -65,7 +65,7 @@ def serve() -> None:
         members,
         me=ME,
         secrets=lambda: (SECRET,),
-        reactor=reactor,
+        clock=reactor,
         pool=InlinePool(),
         observe=Metrics().observe,
         wall=time.time,

@@ -29,7 +29,7 @@ from nodecache.web import PeerSite
 from tests.fakes_admission import FakeAdmission
 from tests.fakes_disk import InlinePool
 from tests.fakes_peer_registry import FakePeerRegistry
-from tests.loopback import WALL, Client, LoopbackCase, Reply, reactor, request, until
+from tests.loopback import WALL, Client, LoopbackCase, Reply, request, until
 
 ME = "node-1"
 ASKER = "node-2"
@@ -120,7 +120,6 @@ class PeerCase(LoopbackCase):
             self.members,
             me=ME,
             secrets=lambda: tuple(self.secrets),
-            reactor=reactor,
             clock=self.clock,
             pool=self.pool,
             observe=self.events.append,

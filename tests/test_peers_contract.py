@@ -162,7 +162,7 @@ class PeerSiteTests(PeerContract, PeersCase):
             Membership(here, self.timeouts, "0.0"),
             me="real",
             secrets=lambda: (SECRET,),
-            reactor=reactor,
+            clock=reactor,
             pool=InlinePool(),
             observe=lambda _: None,
             wall=time.time,

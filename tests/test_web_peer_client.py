@@ -42,7 +42,7 @@ class TogetherTests(PeersCase):
             self.members,
             me="real",
             secrets=lambda: (SECRET,),
-            reactor=reactor,
+            clock=reactor,
             pool=InlinePool(),
             observe=self.events.append,
             wall=time.time,

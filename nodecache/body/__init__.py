@@ -8,12 +8,13 @@ from nodecache.body.sender import BlobSender
 from nodecache.body.sending import Sender
 from nodecache.body.stall import StallWatch
 from nodecache.body.uplink import Uplink
-from nodecache.body.wire import BlobTools, Outcome, Tools, Wire
+from nodecache.body.wire import BlobTools, FileTools, Outcome, Tools, Wire
 
 __all__ = [
     "PEER_STALL",
     "BlobSender",
     "BlobTools",
+    "FileTools",
     "FramedSender",
     "Lane",
     "Outcome",

@@ -26,7 +26,7 @@ from twisted.python.failure import Failure as Reason
 
 from nodecache.body.sending import Sender
 from nodecache.body.uplink import PIECE, Place, Uplink
-from nodecache.body.wire import BlobTools, Outcome, Wire
+from nodecache.body.wire import FileTools, Outcome, Wire
 from nodecache.byteranges import Span
 from nodecache.events import DiskFailed
 from nodecache.failures import Failure, UpstreamFailure, UpstreamKind, root_of
@@ -59,7 +59,7 @@ class FramedSender(Sender):
         wire: PartsWire,
         loan: Loan,
         span: Span,
-        tools: BlobTools,
+        tools: FileTools,
         uplink: Uplink,
         alive: float,
         place: Place,

@@ -76,9 +76,15 @@ class Tools:
 
 
 @attrs.frozen(kw_only=True)
-class BlobTools(Tools):
-    """What is needed beside to send from a file."""
+class FileTools(Tools):
+    """What is needed beside to read a file."""
+
+    pool: DiskPool
+
+
+@attrs.frozen(kw_only=True)
+class BlobTools(FileTools):
+    """What is needed beside to send a file without a copy of it."""
 
     lane: Lane
-    pool: DiskPool
     turn: Turn = attrs.field(factory=Turn)

@@ -201,7 +201,7 @@ class Neighbours:
             self.membership,
             me=self.membership.me.id,
             secrets=lambda: self._secrets.accepted,
-            reactor=self._reactor,
+            clock=self._reactor,
             pool=pool,
             observe=self.observe,
             wall=self._around.wall,

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import cast
 
 import attrs
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 
 from nodecache.admission import Admission
 from nodecache.answers import Answer
-from nodecache.body import PEER_STALL, BlobTools, FramedSender, Lane, Sender, Uplink
+from nodecache.body import PEER_STALL, FileTools, FramedSender, Sender, Uplink
 from nodecache.deadline import Deadline
 from nodecache.failures import RequestProblem
 from nodecache.limits import MIB, Limits, Timeouts
@@ -68,7 +67,7 @@ class PeerSite(GuardedSite):
         *,
         me: str,
         secrets: Secrets,
-        reactor: IReactorFDSet,
+        clock: IReactorTime,
         pool: DiskPool,
         observe: Observe,
         wall: WallClock,
@@ -76,16 +75,8 @@ class PeerSite(GuardedSite):
         limits: Limits,
         status: Status,
         warm: Warm | None = None,
-        clock: IReactorTime | None = None,
     ) -> None:
-        ticking = cast(IReactorTime, reactor) if clock is None else clock
-        self._tools = BlobTools(
-            clock=ticking,
-            observe=observe,
-            stall=PEER_STALL,
-            lane=Lane(reactor),
-            pool=pool,
-        )
+        self._tools = FileTools(clock=clock, observe=observe, stall=PEER_STALL, pool=pool)
         own = attrs.evolve(
             limits,
             client_connections=limits.peer_clients,
@@ -106,8 +97,8 @@ class PeerSite(GuardedSite):
             (b"POST", WARM.encode()): MOST_SMALL,
         }
         self._unsigned: Counter[str] = Counter()
-        self._lending = Lending(registry, admission, members, ticking, observe, timeouts)
-        self.desk = Desk(registry, self._lending, members, status, warm, ticking, observe, timeouts)
+        self._lending = Lending(registry, admission, members, clock, observe, timeouts)
+        self.desk = Desk(registry, self._lending, members, status, warm, clock, observe, timeouts)
 
     # What requests ask.
 
