@@ -16,11 +16,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure as Raised
 
 from nodecache.failures import StoreFailure
 from nodecache.fill.assembly import Piece
+from nodecache.fill.jobs import Jobs
 from nodecache.limits import MIB
 from nodecache.seams import DiskPool
 from nodecache.store.partial import Partial
@@ -55,9 +55,8 @@ class RunningDigest:
         self._reread = reread
         self._watcher = watcher
         self._sum = hashlib.sha256()
-        self._under_way = 0
+        self._jobs = Jobs()
         self._reading = self._closed = False
-        self._idle: Deferred[None] | None = None
 
     def hexdigest(self) -> str:
         return self._sum.hexdigest()
@@ -82,12 +81,10 @@ class RunningDigest:
     async def close(self) -> None:
         """Hash no more; returns when what was handed in is done."""
         self._closed = True
-        if self._under_way:
-            self._idle = Deferred()
-            await self._idle
+        await self._jobs.over()
 
     def _hand_in(self, job: Callable[[], None], size: int, *, in_memory: int) -> None:
-        self._under_way += 1
+        self._jobs.began()
         done = self._pool.run(job)
         done.addCallbacks(lambda _: self._done(size, in_memory), self._failed)
 
@@ -113,18 +110,13 @@ class RunningDigest:
         self.backlog -= in_memory
         if not in_memory:
             self._reading = False
-        if not self._let_close():
+        self._jobs.ended()
+        if not self._closed:
             self._watcher.hashed()
 
     def _failed(self, raised: Raised) -> None:
         # Those behind it go on for nothing: what they make of the sum is looked at by nobody.
-        if not self._let_close():
+        self._jobs.ended()
+        if not self._closed:
             assert isinstance(raised.value, Exception)
             self._watcher.broken(raised.value)
-
-    def _let_close(self) -> bool:
-        self._under_way -= 1
-        if self._idle is not None and not self._under_way:
-            idle, self._idle = self._idle, None
-            idle.callback(None)
-        return self._closed

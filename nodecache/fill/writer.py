@@ -18,13 +18,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure as Raised
 
 from nodecache.byteranges import Span
 from nodecache.failures import NoRoom
 from nodecache.fill.assembly import Assembly, Job, Piece
+from nodecache.fill.jobs import Jobs
 from nodecache.fill.running import RunningDigest
 from nodecache.fill.runs import Queue
 from nodecache.fill.tools import Tools
@@ -108,11 +108,11 @@ class Writer:
         self._turning = False
         self._closed = False
         self._begun: deque[_Begun] = deque()
+        self._jobs = Jobs()
         #: Set in a thread: those behind are skipped. ``_back`` has failed, or was skipped.
         self._stumbled = False
         self._error: Exception | None = None
         self._back: list[_Begun] = []
-        self._idle: Deferred[None] | None = None
 
     @property
     def backlog(self) -> int:
@@ -168,9 +168,7 @@ class Writer:
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
-        if self._begun:
-            self._idle = Deferred()
-            await self._idle
+        await self._jobs.over()
 
     def _press(self) -> None:
         pressed = self._pressure.reached(self.backlog, paused=self._pressed)
@@ -231,6 +229,7 @@ class Writer:
     def _begin(self, job: Job, *, in_order: bool) -> _Begun:
         begun = _Begun(job.piece, job.punch, in_order)
         self._begun.append(begun)
+        self._jobs.began()
         self._pool.run(lambda: self._run(job)).addCallbacks(self._done, self._failed)
         return begun
 
@@ -251,7 +250,8 @@ class Writer:
             self._flight.arrived(piece.span)
             self._digest.take(piece)
             self._catch_up()
-        if not self._let_close():
+        self._jobs.ended()
+        if not self._closed:
             self._press()
             self._watcher.written()
             self._turn()
@@ -262,7 +262,8 @@ class Writer:
         if self._error is None:
             assert isinstance(raised.value, Exception)
             self._error = raised.value
-        if self._let_close() or self._begun:
+        self._jobs.ended()
+        if self._closed or self._begun:
             return
         self._take_back()
         self._stumbled, error, self._error = False, self._error, None
@@ -278,12 +279,6 @@ class Writer:
                 self._queue.put_back(begun.piece)
             if begun.punch is not None:  # twice does no harm
                 self._punches.insert(0, begun.punch)
-
-    def _let_close(self) -> bool:
-        if self._idle is not None and not self._begun:
-            idle, self._idle = self._idle, None
-            idle.callback(None)
-        return self._closed
 
     def _arm_flush(self) -> None:
         if self._queue.size and self._flush is None and not (self._due or self._closed):
