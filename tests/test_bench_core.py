@@ -274,6 +274,7 @@ def test_a_ceiling_is_near_above(most: float) -> None:
 
 def test_a_ceiling_of_nothing_is_above_nothing() -> None:
     assert ceiling(0) == 1
+    assert ceiling(5e-324) == 1
 
 
 @given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import attrs
 
@@ -45,8 +46,11 @@ class _Scale:
 
 
 def ceiling(most: float) -> float:
-    """The least of 1, 2, 2.5 and 5 times a power of ten that is not below ``most``."""
-    if most <= 0:
+    """The least of 1, 2, 2.5 and 5 times a power of ten that is not below ``most``.
+
+    1 for what is too small for any such.
+    """
+    if most < sys.float_info.min:
         return 1.0
     power = 10.0 ** math.floor(math.log10(most))
     steps = (power * step for step in (1, 2, 2.5, 5, 10))
