@@ -158,6 +158,33 @@ class RefusalTests(StoreCase):
         self.assertIn("in use by process", self.refusal())
         self.assertTrue(self.after_kill().unclean)
 
+    def test_what_comes_back_with_its_file_system_is_accounted_for(self) -> None:
+        """As if it was unmounted, looked for, and mounted again."""
+        self.store = self.opened()
+        blob, other = b"a blob", b"another"
+        self.put_blob(blob)
+        self.put_manifest(b"{}")
+        tag = (Repository("docker.io", "library/app"), Tag("1"))
+        entry = TagEntry(str(digest_of(b"{}")), "application/json", 2, self.wall())
+        self.run_now(self.store.write_tag(*tag, entry))
+        fill_partial(kept := self.run_now(self.store.open_partial(digest_of(other))), other)
+        kept.keep()
+        self.assert_accounts_are_right()
+        home = os.path.join(self.folder, "v1")
+        os.rename(home, f"{home}-away")
+        self.clock.advance(self.timeouts.marker)
+        self.assertEqual(self.store.usage().bytes, 0)
+        self.put_blob(b"in the meantime")
+        shutil.rmtree(home)
+        os.rename(f"{home}-away", home)
+        os.unlink(os.path.join(self.folder, "lock"))
+        self.clock.advance(self.timeouts.marker)
+        self.assertIsNone(self.store.problem)
+        self.assert_accounts_are_right()
+        self.assertEqual(self.read_blob(digest_of(blob)), blob)
+        self.assertEqual(self.run_now(self.store.read_tag(*tag)), entry)
+        self.assertIsNotNone(self.run_now(self.store.peek_partial(digest_of(other))))
+
     def test_a_folder_that_another_process_took_meanwhile_is_told_of(self) -> None:
         self.store = self.opened()
         path = os.path.join(self.folder, "lock")

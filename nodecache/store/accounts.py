@@ -58,7 +58,7 @@ class Accounts:
         return None if key in self.hidden else self.ledger.size(key)
 
     def load(self, blobs: Entries, others: Sequence[Entry], partials: Sequence[Entry]) -> None:
-        """What the scan found; once. ``others`` end up among ``blobs``."""
+        """What is on disk and not in the ledger yet. ``others`` end up among ``blobs``."""
         self.counts.update({Kind.BLOB: len(blobs), Kind.PARTIAL: len(partials)})
         blobs.extend(Entries(others))
         self.ledger.load(blobs)

@@ -39,6 +39,7 @@ class Incoming:
         #: Bytes of what is being committed; its readers may keep it for longer.
         self._committing: dict[Key, int] = {}
         room.written = self._written
+        room.opened = self._open.__contains__
 
     def _written(self) -> int:
         """Reserved bytes that are on disk already."""

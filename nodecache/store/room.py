@@ -23,8 +23,9 @@ from nodecache.failures import NoRoom, StoreFailure
 from nodecache.store.accounts import Accounts, Gone
 from nodecache.store.disk import Space, translated
 from nodecache.store.ground import Ground
-from nodecache.store.keys import Key, Kind, files_of, kind_of, name_of
+from nodecache.store.keys import Entries, Entry, Key, Kind, files_of, kind_of, name_of
 from nodecache.store.partial import remove_partial
+from nodecache.store.returned import returned
 from nodecache.store.waiting import Waiters
 
 #: Kubelets evict pods under 5% of free inodes; we stay above that.
@@ -83,6 +84,8 @@ class Room:
         self.accounts = accounts
         self.floor = floor
         self.written: Callable[[], int] = int
+        #: Whether a partial is open, so that it is not in the ledger.
+        self.opened: Callable[[Key], bool] = lambda _: False
         #: Ends the longest grace of a blob that nobody reads any more; False when there is none.
         self.cede: Callable[[], bool] = bool
         #: What the disk said to the last fill that could not write to it, though there was room.
@@ -186,7 +189,7 @@ class Room:
         await self._unlink([Gone(key, size, self._ground.wall())], dropped=True)
 
     async def recount(self) -> None:
-        """Forget what is not on disk any more: somebody removed it, or its file system is gone."""
+        """Forget what is not on disk any more, and learn what came back with its file system."""
         keys = list(self.accounts.ledger)
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]
@@ -195,6 +198,21 @@ class Room:
             for each in gone:
                 self.accounts.haunt(each)
             await self._unlink(gone, dropped=True, quiet=True)
+        await self._adopt()
+
+    async def _adopt(self) -> None:
+        """Blobs are hashed before they are served. Whoever writes something tells of it."""
+        ledger, layout, now = self.accounts.ledger, self._ground.layout, self._ground.wall()
+        found = await self._ground.pool.run(lambda: returned(layout, ledger.__contains__, now))
+        new: dict[Kind, list[Entry]] = {kind: [] for kind in Kind}
+        for entry in found:
+            key = entry[0]
+            if key not in ledger and key not in self._leaving and not self.opened(key):
+                new[kind_of(key)].append(entry)
+        self.accounts.suspects.update(key for key, _, _ in new[Kind.BLOB])
+        others = [*new[Kind.MANIFEST], *new[Kind.RECORD]]
+        self.accounts.load(Entries(new[Kind.BLOB]), others, new[Kind.PARTIAL])
+        self.accounts.tell()
 
     def _missing(self, keys: Sequence[Key]) -> list[Key]:
         """Blocks."""

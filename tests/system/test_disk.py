@@ -119,7 +119,11 @@ class Place:
         ) + sum(p.stat().st_blocks * 512 for p in self.home.rglob("segments/*/*"))
         used = metric("nodecache_cache_bytes")
         if drafts or used != on_disk:
-            return f"{used} bytes are accounted for, {on_disk} are on disk; {drafts}"
+            segments = {
+                str(path.relative_to(self.home)): path.stat().st_blocks * 512
+                for path in self.home.rglob("segments/*/*")
+            }
+            return f"{used} bytes are accounted for, {on_disk} are on disk; {drafts}; {segments}"
         return ""
 
 
