@@ -185,6 +185,28 @@ class RefusalTests(StoreCase):
         self.assertEqual(self.run_now(self.store.read_tag(*tag)), entry)
         self.assertIsNotNone(self.run_now(self.store.peek_partial(digest_of(other))))
 
+    def test_what_is_being_written_or_is_none_of_ours_does_not_come_back(self) -> None:
+        self.store = self.opened()
+        writing = self.run_now(self.store.open_partial(digest_of(b"writing")))
+        self.addCleanup(writing.discard)
+        writing.write(0, [some_bytes(64 * KIB)])
+        self.put_manifest(b"{}")
+        home = os.path.join(self.folder, "v1")
+        half = digest_of(b"half").hex
+        for place in (f"manifests/sha256/{half[:2]}/{half}", f"segments/{half}/data"):
+            os.makedirs(os.path.dirname(os.path.join(home, place)))
+            with open(os.path.join(home, place), "wb") as file:
+                file.write(b"half")
+        for place in ("blobs/sha256/ab", "segments/README", "tags/docker.io/_tags/sub"):
+            os.makedirs(os.path.join(home, place))
+        with open(os.path.join(home, "blobs/sha256/ab", "lost+found"), "wb") as file:
+            file.write(b"of somebody else")
+        before = self.store.usage().bytes
+        os.unlink(os.path.join(self.folder, "lock"))
+        self.clock.advance(self.timeouts.marker)
+        self.assertIsNone(self.store.problem)
+        self.assertEqual(self.store.usage().bytes, before)
+
     def test_a_folder_that_another_process_took_meanwhile_is_told_of(self) -> None:
         self.store = self.opened()
         path = os.path.join(self.folder, "lock")
