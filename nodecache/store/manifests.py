@@ -9,13 +9,14 @@ from contextlib import suppress
 import attrs
 
 from nodecache.events import CorruptionFound
-from nodecache.eviction import BLOCK, whole_blocks
+from nodecache.eviction import BLOCK
 from nodecache.failures import StoreFailure
 from nodecache.reference import Digest
 from nodecache.store.ground import Ground
 from nodecache.store.keys import Kind, key_of
 from nodecache.store.records import read_file
 from nodecache.store.room import Room
+from nodecache.store.sizes import manifest_bytes
 
 _MEDIA_TYPE = re.compile(r"[ -~]{1,255}", re.ASCII)
 
@@ -32,11 +33,6 @@ class StoredManifest:
 def is_media_type(text: str) -> bool:
     """Whether it can stand in a header line as it is."""
     return _MEDIA_TYPE.fullmatch(text) is not None
-
-
-def room_for(manifest_size: int) -> int:
-    """Bytes that a manifest and its sidecar take."""
-    return whole_blocks(manifest_size) + BLOCK
 
 
 class Manifests:
@@ -88,7 +84,7 @@ class Manifests:
         # One that rotted on the disk is not here, though it has the name.
         if await self.read(manifest.digest) is not None:
             return
-        size = room_for(len(manifest.body))
+        size = manifest_bytes(len(manifest.body))
         reservation = await self._room.reserve(size)
         self._accounts.pin(key)
         try:

@@ -27,6 +27,7 @@ from nodecache.segments import block_spans, segment_span
 from nodecache.store.disk import FULL, Disk, allocated, as_failure, translated, write_all
 from nodecache.store.journal import Known, read_journal, segment_line, total_line
 from nodecache.store.records import ensure_folder
+from nodecache.store.sizes import partial_bytes
 
 DATA = "data"
 JOURNAL = "journal"
@@ -101,9 +102,7 @@ class Partial:
 
     def _measure(self) -> int:
         """Bytes that data and journal take on disk."""
-        return sum(
-            whole_blocks(allocated(self._disk.stat(each))) for each in (self.fd, self._journal)
-        )
+        return partial_bytes(self._disk.stat(each) for each in (self.fd, self._journal))
 
     @property
     def path(self) -> str:

@@ -10,13 +10,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from nodecache.eviction import BLOCK, whole_blocks
 from nodecache.reference import Digest
-from nodecache.store.disk import allocated
 from nodecache.store.keys import Entry, Key, Kind, files_of, key_of, kind_of, record_key
 from nodecache.store.layout import Layout
 from nodecache.store.partial import DATA, JOURNAL
 from nodecache.store.scan import blob_name
+from nodecache.store.sizes import manifest_bytes, partial_bytes
 
 
 def returned(layout: Layout, known: Callable[[Key], bool], now: float) -> list[Entry]:
@@ -61,6 +60,6 @@ def _look(key: Key, layout: Layout) -> tuple[int, float]:
     files = [os.lstat(path) for path in paths]
     used_at = max(each.st_mtime for each in files)
     if kind is Kind.PARTIAL:
-        return sum(whole_blocks(allocated(each)) for each in files), used_at
+        return partial_bytes(files), used_at
     size = files[0].st_size
-    return (whole_blocks(size) + BLOCK if kind is Kind.MANIFEST else size), used_at
+    return (manifest_bytes(size) if kind is Kind.MANIFEST else size), used_at

@@ -20,10 +20,9 @@ from itertools import islice
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
-from nodecache.eviction import BLOCK, whole_blocks
 from nodecache.freshness import TagEntry
 from nodecache.reference import Digest
-from nodecache.store.disk import Disk, allocated
+from nodecache.store.disk import Disk
 from nodecache.store.ground import Ground
 from nodecache.store.journal import read_journal
 from nodecache.store.keys import Entries, Entry, Key, Kind, key_of, record_key
@@ -31,6 +30,7 @@ from nodecache.store.layout import Layout
 from nodecache.store.listed import by_processes
 from nodecache.store.partial import DATA, JOURNAL, JOURNAL_BYTES, remove_partial
 from nodecache.store.records import TAG_BYTES, read_file, remove_file
+from nodecache.store.sizes import manifest_bytes, partial_bytes
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 #: Folders of blobs that one job looks at.
@@ -184,7 +184,7 @@ def _scan_manifests(disk: Disk, folder: str, now: float, found: Found) -> None:
         if other not in files:
             remove_file(disk, os.path.join(folder, name))
         elif _HEX.fullmatch(name):
-            size = whole_blocks(info.st_size) + BLOCK
+            size = manifest_bytes(info.st_size)
             key = Kind.MANIFEST.code + bytes.fromhex(name)
             found.others.append((key, size, min(now, info.st_mtime)))
 
@@ -226,7 +226,7 @@ def _scan_partial(disk: Disk, layout: Layout, name: str, now: float, found: Foun
             remove_partial(disk, folder)
         return
     digest = Digest("sha256", name)
-    size = sum(whole_blocks(allocated(info)) for info in files.values())
+    size = partial_bytes(files.values())
     used_at = min(now, max(info.st_mtime for info in files.values()))
     found.partials.append((key_of(Kind.PARTIAL, digest), size, used_at))
     journal = read_file(disk, os.path.join(folder, JOURNAL), JOURNAL_BYTES)
