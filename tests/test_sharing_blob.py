@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from nodecache.deadline import Deadline
 from nodecache.failures import PeerFailure, PeerKind, UpstreamFailure, UpstreamKind
@@ -84,6 +84,39 @@ class Order(SharingCase):
         self.assertEqual({mode for _, _, mode in self.cluster.log}, {"only-if-have"})
         self.assert_segment(self.fetch(1), 1, None)
         self.assertEqual(self.cluster.log[-1], ("c", "blob", "may-fetch"))
+
+    def test_who_is_asked_by_a_peer_meanwhile_waits_for_nobody_who_may_wait_for_it(self) -> None:
+        """The owner failed for all at once: this node is next, and already looks for itself."""
+        self.cluster.ranks["*"] = ["a", ME, "b", "c"]
+        self.cluster["a"].failing = PeerKind.WRONG
+        self.cluster["b"].refusal = Elsewhere(0.2)  # it is getting it: from this node
+        fetching = self.begin()
+        self.clock.pump([0.1] * 8)
+        self.assertNoResult(fetching)
+        asked = len(self.cluster.asked)
+        self.cluster["b"].twists.append(lambda _: Absent())  # what it says to an owner
+        with self.tools.duties.on(DIGEST, 0):
+            self.assertFalse(self.tools.duties.brings(DIGEST, 0, "b"))
+            self.clock.pump([0.1] * 5)
+            self.assert_segment(self.successResultOf(fetching), 0, None)
+        question = self.cluster.asked[asked].question
+        assert isinstance(question, BlobQuestion)
+        self.assertEqual((question.as_owner, question.wait), (True, 0.0))
+        self.assertEqual(len(self.cluster.asked), asked + 1)
+
+    def test_from_then_on_it_may_be_waited_for_by_whoever_acts_as_owner_too(self) -> None:
+        duties = self.tools.duties
+        self.cluster["a"].patient = True
+        fetching = self.begin()
+        with duties.on(DIGEST, 0):
+            self.assertFalse(any(duties.brings(DIGEST, 0, str(each)) for each in range(20)))
+            self.cluster["b"].patient = True
+            self.cluster.answer(self.cluster.open[0], Absent())
+            self.assertEqual(self.cluster.log[-1], ("b", "blob", "only-if-have"))
+            self.assertTrue(any(duties.brings(DIGEST, 0, str(each)) for each in range(20)))
+        fetching.cancel()
+        self.failureResultOf(fetching, CancelledError)
+        self.assertFalse(any(duties.brings(DIGEST, 0, str(each)) for each in range(20)))
 
     def test_a_duty_is_for_its_segment(self) -> None:
         with self.tools.duties.on(DIGEST, 1):

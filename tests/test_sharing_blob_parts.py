@@ -321,13 +321,22 @@ class Books(SynchronousTestCase):
         for segment in range(8):
             with ExitStack() as all_of_them:
                 for duties in nodes.values():
-                    all_of_them.enter_context(duties.seeking(DIGEST, segment))
+                    all_of_them.enter_context(duties.seeking(DIGEST, segment, lambda: True))
                 waited_for = {
                     name: sum(duties.brings(DIGEST, segment, other) for other in nodes)
                     for name, duties in nodes.items()
                 }
             # ``brings`` to oneself is not asked; it counts for each of them.
             self.assertEqual(sorted(waited_for.values()), list(range(1, 9)))
+
+    def test_who_does_not_act_as_owner_yet_is_not_waited_for(self) -> None:
+        duties, acts = Duties("me"), [False]
+        askers = [str(each) for each in range(20)]
+        with duties.seeking(DIGEST, 3, lambda: acts[0]):
+            self.assertFalse(any(duties.brings(DIGEST, 3, asker) for asker in askers))
+            acts[0] = True
+            self.assertTrue(any(duties.brings(DIGEST, 3, asker) for asker in askers))
+        self.assertFalse(any(duties.brings(DIGEST, 3, asker) for asker in askers))
 
     def test_waits_are_counted_and_end_once(self) -> None:
         asking = Asking()

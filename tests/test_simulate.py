@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import xml.etree.ElementTree as ET
+from statistics import median
 
 import attrs
 import pytest
@@ -182,6 +183,12 @@ def test_the_plot_is_an_svg_with_a_line_for_each_figure() -> None:
 
 
 def test_fast_nodes_do_not_wait_for_slow_ones_that_are_known() -> None:
-    """They are done nearly as soon as where there are none; where nobody knows, they are not."""
-    alone = herd("calm").over
-    assert herd("told").fast < 1.05 * alone < 1.15 * alone < herd("mixed").fast
+    """They are done nearly as soon as where there are none; where nobody knows, they are not.
+
+    The median of five herds: who happens to ask whom moves a single one by a tenth.
+    """
+    seeds = range(1, 6)
+    alone = median(herd("calm", seed=seed).over for seed in seeds)
+    told = median(herd("told", seed=seed).fast for seed in seeds)
+    mixed = median(herd("mixed", seed=seed).fast for seed in seeds)
+    assert told < 1.05 * alone < 1.15 * alone < mixed

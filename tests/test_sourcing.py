@@ -89,6 +89,25 @@ def test_who_has_nothing_yet_may_keep_the_asker_waiting_unless_that_is_an_owner(
     assert (step.wait, step.as_owner) == (0.0, True)
 
 
+def test_who_takes_over_makes_nobody_fetch_and_keeps_nobody_waiting() -> None:
+    searched = search(me="second", holders=("likely",))
+    assert asked(searched.next(0.0)) == ("likely", HAVE)
+    searched.answered("likely", ABSENT, 0.0)
+    assert asked(searched.next(0.0)) == ("owner", MAY)
+    searched.answered("owner", Fetching(0.1), 0.0)
+    searched.take_over()
+    assert searched.next(0.0) == Pause(0.1)
+    for peer in ("owner", "third"):
+        assert searched.as_owner
+        step = searched.next(0.1)
+        assert isinstance(step, Ask)
+        assert (step.peer, step.mode, step.as_owner, step.wait) == (peer, HAVE, True, 0.0)
+        assert not searched.asked_stand_ins or peer == "third"
+        searched.answered(peer, ABSENT, 0.1)
+    assert searched.asked_stand_ins
+    assert searched.next(0.1) == Upstream()
+
+
 def test_after_not_yet_the_next_is_asked_later_each_time() -> None:
     """Whoever is named with it is likely to be no further."""
     searched, now, pauses = search(), 0.0, []
@@ -477,6 +496,7 @@ class Watched:
     holders=st.lists(names, unique=True, max_size=5),
     asked_stand_ins=st.booleans(),
     script=st.lists(st.tuples(refusals, st.floats(0, 0.3)), min_size=1, max_size=8),
+    taken_over_at=st.none() | st.integers(0, 12),
 )
 def test_whatever_the_peers_say_it_ends_within_its_budget_without_going_in_a_circle(
     ranked: list[str],
@@ -485,6 +505,7 @@ def test_whatever_the_peers_say_it_ends_within_its_budget_without_going_in_a_cir
     holders: list[str],
     asked_stand_ins: bool,
     script: list[tuple[Refusal | PeerKind, float]],
+    taken_over_at: int | None,
 ) -> None:
     searched = Search(
         ranked,
@@ -496,7 +517,12 @@ def test_whatever_the_peers_say_it_ends_within_its_budget_without_going_in_a_cir
         budget=BUDGET,
     )
     seen, now, turn = Watched([], set(), 0.0, 0.0), 0.0, 0
-    while not isinstance(step := searched.next(now), Upstream | Refused):
+    while True:
+        if len(seen.asks) == taken_over_at:
+            searched.take_over()
+        step = searched.next(now)
+        if isinstance(step, Upstream | Refused):
+            break
         if isinstance(step, Pause):
             assert step.seconds > 0
             now += step.seconds
@@ -518,6 +544,8 @@ def test_whatever_the_peers_say_it_ends_within_its_budget_without_going_in_a_cir
     assert len(seen.asks) == searched.questions <= BUDGET.questions
     assert seen.silence <= BUDGET.silence + 1e-6
     assert now <= BUDGET.longest + 1.0
+    as_an_owner = seen.asks[taken_over_at:] if taken_over_at is not None else []
     if as_owner or ranked[:1] == [me]:
-        assert all(ask.mode is HAVE for ask in seen.asks)
+        as_an_owner = seen.asks
+    assert all(ask.mode is HAVE and ask.as_owner and not ask.wait for ask in as_an_owner)
     assert searched.next(now) == step

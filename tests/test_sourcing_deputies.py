@@ -134,6 +134,23 @@ def test_an_owner_asks_none() -> None:
     assert order == RANKS
 
 
+def test_nor_does_who_takes_over_follow_one() -> None:
+    searched = offered(holders=("h",))
+    assert asked(searched.next(0.0)) == ("h", Mode.ONLY_IF_HAVE)
+    searched.take_over()
+    searched.answered("h", Absent(), 0.0)
+    assert asked(searched.next(0.0)) == ("owner", Mode.ONLY_IF_HAVE)
+    searched = offered()
+    assert asked(searched.next(0.0)) == ("deputy", Mode.ONLY_IF_HAVE)
+    searched.take_over()
+    searched.answered("deputy", elsewhere("a"), 0.0)
+    order = []
+    while isinstance(step := searched.next(0.0), Ask):
+        order.append(step.peer)
+        searched.answered(step.peer, Absent(), 0.0)
+    assert order == ["a", *RANKS]
+
+
 def test_whom_it_names_is_asked_and_then_it_is_asked_again() -> None:
     searched = offered()
     searched.next(0.0)

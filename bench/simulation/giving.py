@@ -122,6 +122,8 @@ class Giving:
             return True
         if there is None:
             return False
+        if ask.mode is Mode.MAY_FETCH:
+            there.search.take_over()
         has_some = there.block or (there.from_upstream and there.started)
         return has_some or ask.mode is Mode.MAY_FETCH
 

@@ -167,9 +167,8 @@ class SharedBlob(BlobSource):
         if quest.verified and (as_owner or self._tools.duties.repairs(self._digest)):
             return None
         search = self._search(quest, ranked, as_owner=as_owner)
-        with ExitStack() as acting:
-            if as_owner:
-                acting.enter_context(self._tools.duties.seeking(self._digest, quest.segment))
+        duties, acts = self._tools.duties, lambda: search.as_owner
+        with duties.seeking(self._digest, quest.segment, acts):
             asking = Deferred.fromCoroutine(self._questions.follow(search, quest))
             found = await self._while_bytes_come(asking, quest)
         if search.asked_stand_ins:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
@@ -30,7 +30,8 @@ class Duties:
 
     def __init__(self, me: str = "") -> None:
         self._me = me
-        self._seeking: Counter[tuple[Digest, int]] = Counter()
+        self._seeking: defaultdict[tuple[Digest, int], list[Callable[[], bool]]]
+        self._seeking = defaultdict(list)
         self._upstream: Counter[tuple[Digest, int]] = Counter()
         self._segments: Counter[tuple[Digest, int]] = Counter()
         self._repairs: Counter[Digest] = Counter()
@@ -59,10 +60,16 @@ class Duties:
         return len(self._segments)
 
     @contextmanager
-    def seeking(self, digest: Digest, segment: int) -> Iterator[None]:
-        """This node acts as owner, and asks meanwhile whether another has it."""
-        with _counted(self._seeking, (digest, segment)):
+    def seeking(self, digest: Digest, segment: int, as_owner: Callable[[], bool]) -> Iterator[None]:
+        """Meanwhile this node asks whether another has it, while ``as_owner`` acting as one."""
+        key = digest, segment
+        self._seeking[key].append(as_owner)
+        try:
             yield
+        finally:
+            self._seeking[key].remove(as_owner)
+            if not self._seeking[key]:
+                del self._seeking[key]
 
     @contextmanager
     def upstream(self, digest: Digest, segment: int) -> Iterator[None]:
@@ -73,7 +80,10 @@ class Duties:
     def brings(self, digest: Digest, segment: int, asker: str) -> bool:
         """Whether ``asker`` may wait for this node to bring it, and need not go upstream too."""
         key = digest, segment
-        return key in self._upstream or (key in self._seeking and self._goes_first(key, asker))
+        return key in self._upstream or (self._seeks(key) and self._goes_first(key, asker))
+
+    def _seeks(self, key: tuple[Digest, int]) -> bool:
+        return any(as_owner() for as_owner in self._seeking.get(key, ()))
 
     def _goes_first(self, key: tuple[Digest, int], asker: str) -> bool:
         return Roster((self._me, asker)).rank(f"{key[0]}/{key[1]}", 1) == (self._me,)

@@ -75,12 +75,16 @@ class Questions:
     ) -> BlobBody | UpstreamAbsent | None:
         """Do as ``search`` says. None where it ends without bytes.
 
-        ``primed``: a peer's answer counts when its first bytes are here.
+        ``primed``: a peer's answer counts when its first bytes are here. Whom a peer begins
+        to wait for meanwhile is the owner from then on: who waits for this node's own search
+        to end, and is waited for by it, would keep it from ending.
         """
         clock = self._tools.clock
         if not primed and not quest.verified:
             self._offer_deputy(search, quest)
         while True:
+            if self._tools.duties.has(self._digest, quest.segment):
+                search.take_over()
             match search.next(clock.seconds()):
                 case Ask() as ask:
                     body = await self._step(search, ask, quest, primed=primed)

@@ -120,6 +120,15 @@ class Search:
         self._line = deque(others)
         self._follow_until = self._started + patience
 
+    def take_over(self) -> None:
+        """A peer waits for this node to fetch it: from the next step on as an owner does.
+
+        Idempotent. Whoever is asked now, or has named others, is not dropped.
+        """
+        self.as_owner = self._only_if_have = True
+        self._line = deque(each for each in self._line if each.why is not Why.DEPUTY)
+        self._follow_until = self._started
+
     @property
     def asked_stand_ins(self) -> bool:
         """As an owner: all who rank have been asked whether they have it."""
