@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from nodecache.freshness import TagEntry
 from nodecache.limits import KIB, MIB
 from nodecache.reference import Repository, Tag
 from nodecache.store.disk import Disk
+from nodecache.store.keys import Kind, key_of
 from nodecache.store.lock import FolderLock
 from tests.fakes_disk import HeldPool
 from tests.store_case import StoreCase, digest_of, fill_partial, some_bytes
@@ -184,6 +186,29 @@ class RefusalTests(StoreCase):
         self.assertEqual(self.read_blob(digest_of(blob)), blob)
         self.assertEqual(self.run_now(self.store.read_tag(*tag)), entry)
         self.assertIsNotNone(self.run_now(self.store.peek_partial(digest_of(other))))
+
+    def test_a_tag_that_comes_back_keeps_its_image_if_it_is_pinned(self) -> None:
+        """It was away when the node started."""
+        self.store = self.opened()
+        self.put_blob(layer := b"a layer")
+        body = json.dumps({"layers": [{"digest": str(digest_of(layer))}]}).encode()
+        entry = TagEntry(
+            str(self.put_manifest(body)), "application/json", len(body), self.wall(), pinned=True
+        )
+        self.run_now(self.store.write_tag(Repository("docker.io", "library/app"), Tag("1"), entry))
+        self.run_now(self.store.close())
+        home = os.path.join(self.folder, "v1")
+        os.rename(home, f"{home}-away")
+        self.store = self.opened()
+        self.assertEqual(self.store.pins, 0)
+        shutil.rmtree(home)
+        os.rename(f"{home}-away", home)
+        os.unlink(os.path.join(self.folder, "lock"))
+        self.clock.advance(self.timeouts.marker)
+        self.assertEqual(self.store.pins, 1)
+        for kind in (Kind.MANIFEST, Kind.BLOB):
+            digest = digest_of(layer if kind is Kind.BLOB else body)
+            self.assertTrue(self.store._accounts.ledger.pinned(key_of(kind, digest)))
 
     def test_what_is_being_written_or_is_none_of_ours_does_not_come_back(self) -> None:
         self.store = self.opened()

@@ -16,6 +16,7 @@ from nodecache.store.disk import translated
 from nodecache.store.ground import Ground
 from nodecache.store.marker import MARGIN
 from nodecache.store.opening import Opened, make_folders
+from nodecache.store.returned import Returns
 from nodecache.store.room import Room
 
 T = TypeVar("T")
@@ -24,10 +25,11 @@ T = TypeVar("T")
 class Life:
     """``problem`` is what is wrong with the folder, as last seen; None when it is usable."""
 
-    def __init__(self, ground: Ground, room: Room, opened: Opened) -> None:
+    def __init__(self, ground: Ground, room: Room, returns: Returns, opened: Opened) -> None:
         self.problem: str | None = None
         self._ground = ground
         self._room = room
+        self._returns = returns
         self._opened = opened
         self._marker = opened.marker
         self._seen = ground.wall()
@@ -50,6 +52,7 @@ class Life:
         try:
             if await self._run(self._mend):
                 await self._room.recount()
+                await self._returns.adopt()
             with suppress(NoRoom):  # full is a state, not a fault
                 await self.mark()
             await self._tidy()

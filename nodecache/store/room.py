@@ -23,9 +23,8 @@ from nodecache.failures import NoRoom, StoreFailure
 from nodecache.store.accounts import Accounts, Gone
 from nodecache.store.disk import Space, translated
 from nodecache.store.ground import Ground
-from nodecache.store.keys import Entries, Entry, Key, Kind, files_of, kind_of, name_of
+from nodecache.store.keys import Key, Kind, files_of, kind_of, name_of
 from nodecache.store.partial import remove_partial
-from nodecache.store.returned import returned
 from nodecache.store.waiting import Waiters
 
 #: Kubelets evict pods under 5% of free inodes; we stay above that.
@@ -189,7 +188,7 @@ class Room:
         await self._unlink([Gone(key, size, self._ground.wall())], dropped=True)
 
     async def recount(self) -> None:
-        """Forget what is not on disk any more, and learn what came back with its file system."""
+        """Forget what is not on disk any more."""
         keys = list(self.accounts.ledger)
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]
@@ -198,21 +197,6 @@ class Room:
             for each in gone:
                 self.accounts.haunt(each)
             await self._unlink(gone, dropped=True, quiet=True)
-        await self._adopt()
-
-    async def _adopt(self) -> None:
-        """Blobs are hashed before they are served. Whoever writes something tells of it."""
-        ledger, layout, now = self.accounts.ledger, self._ground.layout, self._ground.wall()
-        found = await self._ground.pool.run(lambda: returned(layout, ledger.__contains__, now))
-        new: dict[Kind, list[Entry]] = {kind: [] for kind in Kind}
-        for entry in found:
-            key = entry[0]
-            if key not in ledger and key not in self._leaving and not self.opened(key):
-                new[kind_of(key)].append(entry)
-        self.accounts.suspects.update(key for key, _, _ in new[Kind.BLOB])
-        others = [*new[Kind.MANIFEST], *new[Kind.RECORD]]
-        self.accounts.load(Entries(new[Kind.BLOB]), others, new[Kind.PARTIAL])
-        self.accounts.tell()
 
     def _missing(self, keys: Sequence[Key]) -> list[Key]:
         """Blocks."""
@@ -229,6 +213,10 @@ class Room:
         """Raise what a fill met, until the disk has taken a file again."""
         if self.doubt is not None:
             raise type(self.doubt)(f"{self.doubt} (a moment ago)") from self.doubt
+
+    def concerns(self, key: Key) -> bool:
+        """Whether it is in the ledger, or on its way in or out."""
+        return key in self.accounts.ledger or key in self._leaving or self.opened(key)
 
     async def settled(self, key: Key) -> None:
         """Returns when no unlink of ``key`` is under way."""

@@ -200,19 +200,22 @@ def _scan_records(disk: Disk, layout: Layout, now: float, found: Found) -> None:
             for name, info in _files(disk, folder, found):
                 key = record_key(os.path.join(folder, name), layout)
                 found.others.append((key, info.st_size, min(now, info.st_mtime)))
-                if name.endswith(".json"):
-                    _look_for_pin(disk, os.path.join(folder, name), key, found)
+                digest = pinned_digest(disk, os.path.join(folder, name))
+                if digest is not None:
+                    found.pinned.append((key, digest))
         if folder != layout.tags:
             with suppress(OSError):
                 os.rmdir(folder)
 
 
-def _look_for_pin(disk: Disk, path: str, key: Key, found: Found) -> None:
-    data = read_file(disk, path, TAG_BYTES)
+def pinned_digest(disk: Disk, path: str) -> str | None:
+    """Blocks. What the tag of this file means, if it is one and pinned."""
+    data = read_file(disk, path, TAG_BYTES) if path.endswith(".json") else None
     if data is not None and b'"pinned":true' in data:
         entry = TagEntry.from_json(data)
         if entry is not None and entry.pinned:
-            found.pinned.append((key, entry.digest))
+            return entry.digest
+    return None
 
 
 def _scan_partial(disk: Disk, layout: Layout, name: str, now: float, found: Found) -> None:

@@ -36,6 +36,7 @@ from nodecache.store.owned import Owned
 from nodecache.store.partial import Partial
 from nodecache.store.records import Drafts
 from nodecache.store.recovery import Recovery
+from nodecache.store.returned import Returns
 from nodecache.store.room import Reservation, Room
 from nodecache.store.scan import Found
 from nodecache.store.scrub import Scrub
@@ -69,10 +70,10 @@ class Store:
         self._opened: Opened | None = opened
         self._accounts = Accounts(cap, ground.wall, ground.observe)
         self._room = Room(ground, self._accounts, floor=floor)
-        self._life = Life(ground, self._room, opened)
         self._blobs = Blobs(ground, self._room)
         self._manifests = Manifests(ground, self._room)
         self._holds = Holds(self._accounts, self._manifests)
+        self._life = Life(ground, self._room, Returns(ground, self._room, self._holds), opened)
         self._tags = Tags(ground, self._room)
         #: For who looks through it and checks it.
         self.census = Census(self._room, self._tags, self._manifests, self._blobs)
