@@ -15,7 +15,7 @@ from nodecache.peerwire.answers import (
     UpstreamAbsent,
     UpstreamBroken,
 )
-from nodecache.peerwire.questions import BlobQuestion
+from nodecache.peerwire.questions import BlobQuestion, Mode
 from tests.fakes_cluster import ME, FakePeer, FakePeerBody
 from tests.sharing_blob_case import ALPINE, DATA, DIGEST, SEGMENT, SharingCase
 
@@ -103,6 +103,9 @@ class Order(SharingCase):
         assert isinstance(question, BlobQuestion)
         self.assertEqual((question.as_owner, question.wait), (True, 0.0))
         self.assertEqual(len(self.cluster.asked), asked + 1)
+        self.cluster["b"].refusal = Absent()
+        self.assert_segment(self.fetch(), 0, None)  # it broke off: nobody else is made to
+        self.assertEqual({each.mode for each in self.cluster.asked[asked:]}, {Mode.ONLY_IF_HAVE})
 
     def test_from_then_on_it_may_be_waited_for_by_whoever_acts_as_owner_too(self) -> None:
         duties = self.tools.duties

@@ -163,7 +163,7 @@ class SharedBlob(BlobSource):
     async def _from_peers(self, quest: Quest) -> Found:
         """None where upstream is to be asked."""
         ranked = self._ranked(quest)
-        as_owner = self._is_owed(quest.segment) or ranked[:1] == [self._me]
+        as_owner = self._questions.is_owed(quest.segment) or ranked[:1] == [self._me]
         if quest.verified and (as_owner or self._tools.duties.repairs(self._digest)):
             return None
         search = self._search(quest, ranked, as_owner=as_owner)
@@ -174,15 +174,6 @@ class SharedBlob(BlobSource):
         if search.asked_stand_ins:
             self._findings.asked_lanes.add(self._lane(quest))
         return found
-
-    def _is_owed(self, segment: int) -> bool:
-        """Whether a peer asked this node to fetch it; that peer may have left since.
-
-        What was begun so is ended so: when it breaks off, nobody else is made to fetch it.
-        """
-        if self._tools.duties.has(self._digest, segment):
-            self._findings.owed.add(segment)
-        return segment in self._findings.owed
 
     async def _while_bytes_come(self, asking: Deferred[Found], quest: Quest) -> Found:
         """What comes of ``asking``, or None when it has taken too long.

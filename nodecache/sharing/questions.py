@@ -70,6 +70,15 @@ class Questions:
         known = self._findings.total
         return self._tools.size_of(self._digest) if known is None else known
 
+    def is_owed(self, segment: int) -> bool:
+        """Whether a peer asked this node to fetch it; that peer may have left since.
+
+        What was begun so is ended so: when it breaks off, nobody else is made to fetch it.
+        """
+        if self._tools.duties.has(self._digest, segment):
+            self._findings.owed.add(segment)
+        return segment in self._findings.owed
+
     async def follow(
         self, search: Search, quest: Quest, *, primed: bool = False
     ) -> BlobBody | UpstreamAbsent | None:
@@ -83,7 +92,7 @@ class Questions:
         if not primed and not quest.verified:
             self._offer_deputy(search, quest)
         while True:
-            if self._tools.duties.has(self._digest, quest.segment):
+            if self.is_owed(quest.segment):
                 search.take_over()
             match search.next(clock.seconds()):
                 case Ask() as ask:
