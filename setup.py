@@ -83,7 +83,7 @@ setup(
         "klein>=24.8",
         "prometheus-client>=0.20",
         "PyYAML>=6.0.2",  # doctor reads the kubelet's configuration
-        "rich>=13.7",
+        "rich>=14.3",  # before, a bar that is not shown leaves an empty line
         "Twisted[tls]>=24.7",
     ],
     extras_require={

@@ -98,7 +98,7 @@ WRONG = (
     ("pull ghcr.io/x/y", "Add the registry with --upstream"),
     ("purge", "Name images"),
     ("pull", "Name an image"),
-    ("show a b", "--help"),
+    ("show a b", "show (-h|--help)'"),
     ("list --sort age", "'name', 'size', 'used'"),
     ("purge nginx", "--yes"),
     (f"import {FOLDER}/hostile.tar", "Nothing of it was imported"),
