@@ -14,7 +14,6 @@ from typing import Any, TypeVar, cast
 import attrs
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from nodecache.config import Settings, SizeSetting, UpstreamSettings
@@ -26,7 +25,7 @@ from nodecache.metrics import Metrics
 from nodecache.service import Node, Surroundings
 from tests.fakes_client import Got, fetch, until
 from tests.fakes_hub import FakeHub, Image
-from tests.node_case import descriptors
+from tests.node_case import descriptors, nothing_stays_open
 
 reactor = cast(Any, _reactor)
 E = TypeVar("E", bound=Event)
@@ -132,7 +131,7 @@ class ClusterCase(TestCase):
 
     def setUp(self) -> None:
         before = descriptors()
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.nothing_stays_open(before)))
+        self.addCleanup(lambda: Deferred.fromCoroutine(nothing_stays_open(before)))
         self.folder = pathlib.Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.hub = FakeHub(reactor).start()
@@ -140,13 +139,6 @@ class ClusterCase(TestCase):
         self.secret_file = self.folder / "secret"
         self.secret_file.write_text(SECRET + "\n")
         self.members: list[Member] = []
-
-    async def nothing_stays_open(self, before: set[str]) -> None:
-        """After nodes, hub and clients have ended; trial looks for timers itself."""
-        give_up = reactor.seconds() + 3
-        while (left := descriptors() - before) and reactor.seconds() < give_up:
-            await deferLater(reactor, 0.01)
-        assert not left, left
 
     def member(self, index: int, addresses: Sequence[Address], **given: Any) -> Member:
         data_dir = self.folder / f"data{index}"

@@ -38,6 +38,28 @@ def descriptors() -> set[str]:
     return {each for each in found if " pipe:" not in each and " /dev/" not in each}
 
 
+async def nothing_stays_open(before: set[str]) -> None:
+    """After node, hub and clients have ended; trial looks for timers itself.
+
+    The end of a thread is waited for, which on a busy machine takes its time.
+    """
+    give_up = reactor.seconds() + 15
+    while (left := descriptors() - before) and reactor.seconds() < give_up:
+        await deferLater(reactor, 0.01)
+    assert not left, [f"{each}{_ends(each)}" for each in sorted(left)]
+
+
+def _ends(descriptor: str) -> str:
+    """Of a TCP socket, as the kernel lists it: addresses of both ends and the state."""
+    inode = descriptor.partition("socket:[")[2].rstrip("]")
+    for name in ("tcp", "tcp6"):
+        for line in pathlib.Path(f"/proc/net/{name}").read_text().splitlines():
+            fields = line.split()
+            if inode and fields[9] == inode:
+                return f" {' '.join(fields[1:4])}"
+    return ""
+
+
 class NodeCase(TestCase):
     """``self.hub`` is up; ``await self.start()`` brings a node up in front of it."""
 
@@ -46,7 +68,7 @@ class NodeCase(TestCase):
 
     def setUp(self) -> None:
         before = descriptors()
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.nothing_stays_open(before)))
+        self.addCleanup(lambda: Deferred.fromCoroutine(nothing_stays_open(before)))
         self.events: list[Event] = []
         self.metrics = Metrics()
         folder = tempfile.mkdtemp()
@@ -54,13 +76,6 @@ class NodeCase(TestCase):
         self.data_dir = pathlib.Path(folder) / "data"
         self.hub = FakeHub(reactor).start()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.hub.stop()))
-
-    async def nothing_stays_open(self, before: set[str]) -> None:
-        """After node, hub and clients have ended; trial looks for timers itself."""
-        give_up = reactor.seconds() + 3
-        while (left := descriptors() - before) and reactor.seconds() < give_up:
-            await deferLater(reactor, 0.01)
-        assert not left, left
 
     def observe(self, event: Event) -> None:
         self.events.append(event)
