@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
@@ -211,8 +212,11 @@ class Served:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/readyz"):
                     return
+            except urllib.error.HTTPError as error:
+                error.close()
             except OSError:
-                time.sleep(0.05)
+                pass
+            time.sleep(0.05)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
