@@ -251,8 +251,9 @@ class TestProcess:
     def test_nor_does_its_log_when_upstream_can_not_be_reached(self, served: Served) -> None:
         for name in ("team/app", "library/other"):
             url = f"http://127.0.0.1:{served.port}/v2/{name}/manifests/1?ns=docker.io"
-            with pytest.raises(OSError, match="503"):
+            with pytest.raises(urllib.error.HTTPError, match="503") as told:
                 urllib.request.urlopen(url)
+            told.value.close()
         said = served.said.read_text()
         assert '"event": "upstream_failed"' in said
         for secret in (PEERS, PASSWORD, PROXY):
