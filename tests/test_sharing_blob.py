@@ -109,17 +109,21 @@ class Order(SharingCase):
 
     def test_from_then_on_it_may_be_waited_for_by_whoever_acts_as_owner_too(self) -> None:
         duties = self.tools.duties
+
+        def awaited() -> bool:
+            return any(duties.brings(DIGEST, 0, str(each)) for each in range(20))
+
         self.cluster["a"].patient = True
         fetching = self.begin()
         with duties.on(DIGEST, 0):
-            self.assertFalse(any(duties.brings(DIGEST, 0, str(each)) for each in range(20)))
+            self.assertFalse(awaited())
             self.cluster["b"].patient = True
             self.cluster.answer(self.cluster.open[0], Absent())
             self.assertEqual(self.cluster.log[-1], ("b", "blob", "only-if-have"))
-            self.assertTrue(any(duties.brings(DIGEST, 0, str(each)) for each in range(20)))
+            self.assertTrue(awaited())
         fetching.cancel()
         self.failureResultOf(fetching, CancelledError)
-        self.assertFalse(any(duties.brings(DIGEST, 0, str(each)) for each in range(20)))
+        self.assertFalse(awaited())
 
     def test_a_duty_is_for_its_segment(self) -> None:
         with self.tools.duties.on(DIGEST, 1):

@@ -84,15 +84,14 @@ class Questions:
     ) -> BlobBody | UpstreamAbsent | None:
         """Do as ``search`` says. None where it ends without bytes.
 
-        ``primed``: a peer's answer counts when its first bytes are here. Whom a peer begins
-        to wait for meanwhile is the owner from then on: who waits for this node's own search
-        to end, and is waited for by it, would keep it from ending.
+        ``primed``: a peer's answer counts when its first bytes are here.
         """
         clock = self._tools.clock
         if not primed and not quest.verified:
             self._offer_deputy(search, quest)
         while True:
             if self.is_owed(quest.segment):
+                # Whoever began to wait for this node meanwhile must not be waited for by it.
                 search.take_over()
             match search.next(clock.seconds()):
                 case Ask() as ask:

@@ -29,6 +29,15 @@ from nodecache.reference import Digest, Repository, Tag
 FORMAT = "v1"
 
 
+_TAGS = "_tags"
+_LISTINGS = "_listings"
+
+
+def holds_records(folder: str) -> bool:
+    """Whether a folder below ``Layout.tags`` is one of tags, or of listings."""
+    return os.path.basename(folder) in (_TAGS, _LISTINGS)
+
+
 @attrs.frozen
 class Layout:
     """``root`` is the absolute path of the data folder."""
@@ -97,11 +106,11 @@ class Layout:
 
     def tag_folder(self, repository: Repository) -> str:
         # No component of a name begins with an underscore.
-        return os.path.join(self.repository(repository), "_tags")
+        return os.path.join(self.repository(repository), _TAGS)
 
     def tag(self, repository: Repository, tag: Tag) -> str:
         return os.path.join(self.tag_folder(repository), f"{tag}.json")
 
     def listing(self, repository: Repository, key: str) -> str:
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
-        return os.path.join(self.repository(repository), "_listings", name)
+        return os.path.join(self.repository(repository), _LISTINGS, name)

@@ -16,7 +16,7 @@ from nodecache.reference import Digest
 from nodecache.store.ground import Ground
 from nodecache.store.holds import Holds
 from nodecache.store.keys import Entries, Entry, Key, Kind, files_of, key_of, kind_of, record_key
-from nodecache.store.layout import Layout
+from nodecache.store.layout import Layout, holds_records
 from nodecache.store.partial import DATA, JOURNAL
 from nodecache.store.room import Room
 from nodecache.store.scan import blob_name, pinned_digest
@@ -90,7 +90,7 @@ def _keys(layout: Layout) -> Iterator[Key]:
         if blob_name(name):
             yield key_of(Kind.PARTIAL, Digest("sha256", name))
     for folder, _, names in os.walk(layout.tags):
-        if os.path.basename(folder) in ("_tags", "_listings"):
+        if holds_records(folder):
             for name in names:
                 yield record_key(os.path.join(folder, name), layout)
 

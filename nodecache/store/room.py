@@ -188,7 +188,7 @@ class Room:
         await self._unlink([Gone(key, size, self._ground.wall())], dropped=True)
 
     async def recount(self) -> None:
-        """Forget what is not on disk any more."""
+        """Forget what is not on disk any more: somebody removed it, or its file system is gone."""
         keys = list(self.accounts.ledger)
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]

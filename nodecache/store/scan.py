@@ -26,7 +26,7 @@ from nodecache.store.disk import Disk
 from nodecache.store.ground import Ground
 from nodecache.store.journal import read_journal
 from nodecache.store.keys import Entries, Entry, Key, Kind, key_of, record_key
-from nodecache.store.layout import Layout
+from nodecache.store.layout import Layout, holds_records
 from nodecache.store.listed import by_processes
 from nodecache.store.partial import DATA, JOURNAL, JOURNAL_BYTES, remove_partial
 from nodecache.store.records import TAG_BYTES, read_file, remove_file
@@ -196,7 +196,7 @@ def _scan_records(disk: Disk, layout: Layout, now: float, found: Found) -> None:
         found.problems.append(f"{error.filename}: {error.strerror}")
 
     for folder, _, _ in os.walk(layout.tags, topdown=False, onerror=unread):
-        if os.path.basename(folder) in ("_tags", "_listings"):
+        if holds_records(folder):
             for name, info in _files(disk, folder, found):
                 key = record_key(os.path.join(folder, name), layout)
                 found.others.append((key, info.st_size, min(now, info.st_mtime)))
